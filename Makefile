@@ -1,0 +1,32 @@
+# Two commands: `make chat` answers a spoken question, `make test` checks everything.
+# Each makes .venv and installs what it needs; the second time that takes no time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Installs this checkout and the extras named in EXTRAS, with uv where there is one.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voiceglm needs Python 3.11 or newer: make PYTHON=python3.12")'
+@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+@{ command -v uv >/dev/null && uv pip install --python $(BIN)/python -e '.$(EXTRAS)'; } \
+	|| $(BIN)/python -m pip install --disable-pip-version-check -e '.$(EXTRAS)'
+@touch $@
+endef
+
+.PHONY: chat test
+
+chat: .venv/chat.stamp
+	@$(BIN)/voiceglm chat
+
+test: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+.venv/chat.stamp: pyproject.toml
+	$(install)
+
+.venv/test.stamp: EXTRAS := [synth,train,dev]
+.venv/test.stamp: pyproject.toml
+	$(install)

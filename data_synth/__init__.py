@@ -1,0 +1,1 @@
+"""Training data: a small world of facts and dialogues, spoken by a synthesizer."""

@@ -1,0 +1,63 @@
+"""Spoken sets to codes: what the language model and the decoder learn from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from tokenizer.model import SpeechTokenizer
+from voiceglm.augmentation import AugmentationConfig, augment
+from voiceglm.manifest import Utterance, read_samples, write_manifest
+
+_BATCH = 32
+
+
+def encode_set(
+    tokenizer: SpeechTokenizer,
+    utterances: Sequence[Utterance],
+    manifest: Path,
+    *,
+    noisy_share: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Write a manifest of the same utterances with their ``codes``, whole or not at all.
+
+    Args:
+        tokenizer: Its codes.
+        utterances: Recordings.
+        manifest: The file to write; nothing is done if it exists.
+        noisy_share: Share of the recordings that are disturbed before they are encoded.
+        seed: Of that disturbance; each recording's depends on its number alone.
+
+    Raises:
+        AudioError: If a recording cannot be read.
+        OutputError: If the manifest cannot be written.
+    """
+    if manifest.exists():
+        return
+    rate = tokenizer.config.features.sample_rate
+    order = sorted(range(len(utterances)), key=lambda n: utterances[n].num_samples or 0)
+    codes: dict[int, list[int]] = {}
+    for start in tqdm(range(0, len(order), _BATCH), desc=f"encode {manifest.stem}", unit="batch"):
+        numbers = order[start : start + _BATCH]
+        batch = [_hear(utterances[n], n, rate, noisy_share, seed) for n in numbers]
+        codes |= dict(zip(numbers, tokenizer.encode_batch(batch, rate), strict=True))
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(
+        manifest,
+        (
+            replace(utterance, extra={**utterance.extra, "codes": codes[number]})
+            for number, utterance in enumerate(utterances)
+        ),
+    )
+
+
+def _hear(utterance: Utterance, number: int, rate: int, noisy_share: float, seed: int) -> Tensor:
+    samples = read_samples(utterance, rate)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    if float(torch.rand((), generator=generator)) >= noisy_share:
+        return samples
+    return augment(samples, rate, AugmentationConfig(), generator)

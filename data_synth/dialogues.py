@@ -1,0 +1,88 @@
+"""Rows for the language model: pairs and sequences to learn the modalities, dialogues to answer.
+
+The kinds of row are those of ``voiceglm.train``. Questions bring the codes of many voices, answers
+those of the assistant's one voice.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from voiceglm.files import write_file
+from voiceglm.manifest import Utterance
+
+Row = Mapping[str, Any]
+
+
+def pretraining_rows(
+    heard: Sequence[Utterance], spoken: Sequence[Utterance], questions: Sequence[Utterance]
+) -> Iterator[Row]:
+    """Give the rows of the first stage: what is heard is written, what is written is spoken.
+
+    Args:
+        heard: Users' recordings with codes and text.
+        spoken: The assistant's, with codes and text.
+        questions: Questions with codes, and their ``answer``.
+    """
+    for utterance in heard:
+        yield {"kind": "asr", "codes": utterance.extra["codes"], "text": utterance.text}
+    for utterance in spoken:
+        codes = utterance.extra["codes"]
+        yield {"kind": "tts", "text": utterance.text, "codes": codes}
+        yield {"kind": "streaming", "text": utterance.text, "codes": codes}
+    yield from _interleaved(questions, _codes_of(spoken))
+
+
+def dialogue_rows(
+    questions: Sequence[Utterance], answers: Sequence[Utterance], *, seed: int = 0
+) -> Iterator[Row]:
+    """Give the rows of the second stage: a question, spoken or written, and its spoken answer.
+
+    One dialogue in five has two turns; one question in four is also asked in writing.
+    """
+    rng = random.Random(seed)
+    codes = _codes_of(answers)
+    for number, question in enumerate(questions):
+        asked: list[Row] = [{"codes": question.extra["codes"]}, _reply(question, codes)]
+        if rng.random() < 0.2:
+            earlier = questions[rng.randrange(len(questions))]
+            asked = [{"codes": earlier.extra["codes"]}, _reply(earlier, codes), *asked]
+        yield {"kind": "dialogue", "turns": asked}
+        if number % 4 == 0:
+            yield {"kind": "dialogue", "turns": [{"text": question.text}, _reply(question, codes)]}
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSON lines, whole or not at all.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    write_file(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _interleaved(questions: Sequence[Utterance], codes: Mapping[str, Any]) -> Iterator[Row]:
+    """Cross the modalities: half of the questions, each side written or spoken in turn."""
+    for number, question in enumerate(questions):
+        answer = question.extra["answer"]
+        if number % 4 == 0:
+            yield _segments({"codes": question.extra["codes"]}, {"text": f" {answer}"})
+        elif number % 4 == 1:
+            yield _segments({"text": question.text}, {"codes": codes[answer]})
+
+
+def _segments(*segments: Row) -> Row:
+    return {"kind": "interleaved", "segments": segments}
+
+
+def _reply(question: Utterance, codes: Mapping[str, Any]) -> Row:
+    answer = question.extra["answer"]
+    return {"text": answer, "codes": codes[answer]}
+
+
+def _codes_of(utterances: Sequence[Utterance]) -> dict[str, Any]:
+    return {utterance.text or "": utterance.extra["codes"] for utterance in utterances}

@@ -1,0 +1,95 @@
+"""Text to recordings, in packs that a killed run resumes without losing or repeating a line.
+
+A pack is one WAV file of many utterances and a manifest of them. The manifest is written last, so a
+pack exists when it is complete. What a pack says depends only on the seed and its own number.
+"""
+
+import io
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from tqdm import tqdm
+
+from data_synth.tts import SAMPLE_RATE, Espeak, Voice
+from voiceglm.audio import resample
+from voiceglm.files import write_file
+from voiceglm.manifest import Utterance, read_manifest, write_manifest
+
+LINES_PER_PACK = 500
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something to be said."""
+
+    text: str
+    voice: Voice
+    extra: dict[str, Any] = field(default_factory=dict)  # kept in the manifest
+
+
+def speak(
+    folder: Path,
+    make: Callable[[int, random.Random], Line],
+    *,
+    num_lines: int,
+    sample_rate: int,
+    seed: str,
+) -> list[Utterance]:
+    """Speak ``num_lines`` lines into ``folder`` and return its manifest.
+
+    Args:
+        folder: Packs and ``manifest.jsonl`` are kept here; finished packs are not made again.
+        make: Gives line number n, drawn from a generator that is seeded for each pack.
+        num_lines: How many lines.
+        sample_rate: Of the recordings, in hertz.
+        seed: Names the run; with a pack's number it decides everything the pack says.
+
+    Raises:
+        SynthesisError: If the synthesizer fails.
+        OutputError: If the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = None
+    packs = range(-(-num_lines // LINES_PER_PACK))
+    for number in tqdm(packs, desc=f"speak {folder.name}", unit="pack"):
+        manifest = folder / f"pack_{number:04d}.jsonl"
+        if manifest.exists():
+            continue
+        engine = engine or Espeak()
+        rng = random.Random(f"{seed}/{number}")
+        first = number * LINES_PER_PACK
+        count = min(LINES_PER_PACK, num_lines - first)
+        lines = [make(first + n, rng) for n in range(count)]
+        _write_pack(engine, manifest, lines, sample_rate)
+    parts = (read_manifest(folder / f"pack_{number:04d}.jsonl") for number in packs)
+    utterances = [utterance for part in parts for utterance in part]
+    write_manifest(folder / "manifest.jsonl", utterances)
+    return utterances
+
+
+def _write_pack(engine: Espeak, manifest: Path, lines: Iterable[Line], sample_rate: int) -> None:
+    wav = manifest.with_suffix(".wav")
+    pieces, utterances, start = [], [], 0
+    for line in lines:
+        samples = resample(engine.speak(line.text, line.voice), SAMPLE_RATE, sample_rate)
+        pieces.append(samples)
+        utterances.append(
+            Utterance(
+                path=wav,
+                text=line.text,
+                start=start,
+                num_samples=len(samples),
+                speaker=line.voice.name,
+                extra=line.extra,
+            )
+        )
+        start += len(samples)
+    data = io.BytesIO()
+    soundfile.write(data, torch.cat(pieces).numpy(), sample_rate, format="WAV", subtype="PCM_16")
+    write_file(wav, data.getvalue())
+    write_manifest(manifest, utterances)

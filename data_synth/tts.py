@@ -1,0 +1,134 @@
+"""Speech from text with espeak-ng, in process.
+
+The library comes as a wheel (``espeakng-loader``, GPL-3) and is imported nowhere else: chatting,
+serving and training on recordings never need it.
+
+espeak-ng keeps one voice per process, so every sentence sets all of its voice again and sounds
+the same whatever was spoken before (to the ear: its noise source is not reset).
+"""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voiceglm.errors import DependencyError, SynthesisError
+
+SAMPLE_RATE = 22_050  # hertz, fixed by espeak-ng
+_SYNCHRONOUS = 2
+_UTF8 = 1
+_CHARACTER_POSITIONS = 1
+_RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER numbers
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks, and how."""
+
+    name: str  # espeak language and variant, such as "en-us+f2"
+    rate: int = 165  # words per minute
+    pitch: int = 50  # 0 to 99
+    pitch_range: int = 50  # 0 (monotone) to 99
+
+
+class Espeak:
+    """One espeak-ng engine.
+
+    Raises:
+        DependencyError: If the wheel is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError:
+            raise DependencyError(
+                "speech synthesis needs espeak-ng; install it with: pip install voiceglm[synth]"
+            ) from None
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        rate = self._library.espeak_Initialize(
+            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0
+        )
+        if rate != SAMPLE_RATE:
+            raise SynthesisError(f"espeak-ng reports a sample rate of {rate}, not {SAMPLE_RATE}")
+        self._pieces: list[np.ndarray] = []
+        self._callback = _CALLBACK(self._receive)  # kept: the library holds a bare pointer to it
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, voice: Voice) -> Tensor:
+        """Say ``text``: (num_samples,) float32 in [-1, 1] at 22,050 Hz, silence at the ends cut.
+
+        Raises:
+            SynthesisError: If the voice is unknown or nothing was said.
+        """
+        if self._library.espeak_SetVoiceByName(voice.name.encode()):
+            raise SynthesisError(f"espeak-ng has no voice {voice.name!r}")
+        settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
+        for parameter, value in settings:
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._pieces = []
+        data = text.encode()
+        self._library.espeak_Synth(
+            data, len(data) + 1, 0, _CHARACTER_POSITIONS, 0, _UTF8, None, None
+        )
+        if not self._pieces:
+            raise SynthesisError(f"espeak-ng said nothing for {text[:60]!r}")
+        samples = np.concatenate(self._pieces).astype(np.float32) / 32_768.0
+        return trim(torch.from_numpy(samples))
+
+    def _receive(self, wave: ctypes.Array, count: int, events: int) -> int:
+        del events
+        if wave and count > 0:
+            self._pieces.append(np.ctypeslib.as_array(wave, shape=(count,)).copy())
+        return 0
+
+
+def trim(samples: Tensor, *, threshold: float = 0.005, margin: int = 1_100) -> Tensor:
+    """Cut silence at both ends, keeping ``margin`` samples (50 ms at 22,050 Hz) of it.
+
+    Args:
+        samples: (num_samples,).
+        threshold: Absolute value that counts as sound.
+        margin: Samples kept before the first and after the last sound.
+    """
+    loud = (samples.abs() > threshold).nonzero()
+    if len(loud) == 0:
+        return samples
+    first, last = int(loud[0]), int(loud[-1])
+    return samples[max(0, first - margin) : last + 1 + margin]
+
+
+# Languages and variants of espeak-ng that are plain speech (no whisper, croak or robot effects).
+_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-us-nyc")
+_VARIANTS = (  # noqa: SIM905  a list of words reads better
+    "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3 klatt4 Alex Alicia Andrea Andy"
+    " Annie Denis Gene Hugo Jacky Lee Mario Michael Mike adam anika antonio aunty belinda benjamin"
+    " boris caleb david ed edward grandma grandpa ian john linda max michel miguel norbert pablo"
+    " paul quincy rob robert shelby steph travis victor zac"
+).split()
+HELD_OUT_VARIANTS = ("m4", "f3", "klatt4", "Annie", "Michael", "belinda", "edward", "ian", "quincy")
+"""Variants never used in training; evaluation speaks with nothing else."""
+
+
+def training_voices() -> list[str]:
+    """Names of the voices that training may use."""
+    return _names([v for v in _VARIANTS if v not in HELD_OUT_VARIANTS])
+
+
+def held_out_voices() -> list[str]:
+    """Names of the voices kept for evaluation."""
+    return _names(HELD_OUT_VARIANTS)
+
+
+def _names(variants: Sequence[str]) -> list[str]:
+    return [f"{accent}+{variant}" for accent in _ACCENTS for variant in variants]
+
+
+ASSISTANT = Voice("en-us+f2", rate=160, pitch=45, pitch_range=45)
+"""The one voice of every spoken reply."""

@@ -1,0 +1,156 @@
+"""Prompts and examples are the wire format, to the id."""
+
+from typing import Any
+
+import pytest
+
+from voiceglm.errors import ConfigError
+from voiceglm.interleave import split
+from voiceglm.prompt import IGNORED, Example, PromptFormat, PromptWriter
+from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
+
+FORMAT = PromptFormat()
+TOKENIZER = train_text_tokenizer([*FORMAT.texts(), "two plus two is four"] * 20, 350)
+VOCABULARY = Vocabulary.compact(TOKENIZER.get_vocab_size(), 8)
+
+
+def encode(text: str) -> list[int]:
+    return TOKENIZER.encode(text).ids
+
+
+WRITER = PromptWriter(VOCABULARY, encode, FORMAT)
+
+
+def spell(ids: Any) -> str:
+    """Write ids out: text as it is, special ids in angles, codes in braces."""
+    out = ""
+    for id_ in ids:
+        if VOCABULARY.is_text(id_):
+            out += TOKENIZER.decode([id_])
+        elif VOCABULARY.is_speech(id_):
+            out += f"{{{VOCABULARY.code(id_)}}}"
+        else:
+            out += f"<{SPECIAL_NAMES[id_ - VOCABULARY.text_size]}>"
+    return out
+
+
+def learned(example: Example) -> str:
+    assert all(
+        label in (id_, IGNORED) for id_, label in zip(example.ids, example.labels, strict=True)
+    )
+    return spell(label for label in example.labels if label != IGNORED)
+
+
+OPENING = "<gmask><sop><system>\nListen and answer."
+TURN = "<user>\n<begin_of_audio>{1}{2}<end_of_audio><assistant>streaming_transcription\n"
+
+
+def test_a_spoken_conversation() -> None:
+    ids = WRITER.opening("speech") + WRITER.speech_turn([1, 2])
+    assert spell(ids) == OPENING + TURN
+
+
+def test_a_written_conversation() -> None:
+    ids = WRITER.opening("text") + WRITER.text_turn("two")
+    expected = "<gmask><sop><system>\nRead and answer.<user>\ntwo<assistant>"
+    assert spell(ids) == expected + "streaming_transcription\n"
+
+
+def test_the_released_texts() -> None:
+    texts = PromptFormat.glm4voice()
+    assert texts.system_speech.startswith("User will provide you with a speech instruction. Do it")
+    assert texts.system_speech.endswith("13 text token followed by 26 audio tokens. ")
+    assert texts.system_text.endswith(
+        "a interleaved manner, with 13 text token followed by 26 audio tokens."
+    )
+    assert texts.reply_prefix == "streaming_transcription\n"
+
+
+def test_asr() -> None:
+    example = WRITER.example({"kind": "asr", "codes": [3, 4], "text": "two"})
+    assert spell(example.ids) == (
+        "<gmask><sop><begin_of_audio>{3}{4}<end_of_audio>"
+        "<begin_of_transcription>two<end_of_transcription>"
+    )
+    assert learned(example) == "two<end_of_transcription>"
+
+
+def test_tts() -> None:
+    example = WRITER.example({"kind": "tts", "codes": [3, 4], "text": "two"})
+    assert spell(example.ids) == (
+        "<gmask><sop><begin_of_transcription>two<end_of_transcription>"
+        "<begin_of_audio>{3}{4}<end_of_audio>"
+    )
+    assert learned(example) == "{3}{4}<end_of_audio>"
+
+
+def test_documents() -> None:
+    rows = {
+        "{5}{6}<endoftext>": {"kind": "interleaved", "segments": [{"codes": [5, 6]}]},
+        "two{5} is<endoftext>": {
+            "kind": "interleaved",
+            "segments": [{"text": "two"}, {"codes": [5]}, {"text": " is"}],
+        },
+        "two<endoftext>": {"kind": "text", "text": "two"},
+        "two{1}<endoftext>": {"kind": "streaming", "text": "two", "codes": [1]},
+    }
+    for expected, row in rows.items():
+        example = WRITER.example(row)
+        assert learned(example) == expected
+        assert spell(example.ids) == f"<gmask><sop>{expected}"
+
+
+def test_a_dialogue_learns_each_reply_and_what_ends_it() -> None:
+    reply = {"text": "four", "codes": [7, 0]}
+    row = {"kind": "dialogue", "turns": [{"codes": [1, 2]}, reply, {"text": "two"}, {"text": "is"}]}
+    example = WRITER.example(row)
+    second = "<user>\ntwo<assistant>streaming_transcription\nis<user>"
+    assert spell(example.ids) == f"{OPENING}{TURN}four{{7}}{{0}}{second}"
+    assert learned(example) == "four{7}{0}<user>is<user>"
+
+
+def test_a_dialogue_is_the_prompt_that_chat_writes() -> None:
+    row = {"kind": "dialogue", "turns": [{"codes": [1, 2]}, {"text": "four", "codes": [7]}] * 2}
+    turn, reply = WRITER.speech_turn([1, 2]), WRITER.reply("four", [7])
+    expected = [*WRITER.opening("speech"), *turn, *reply, *turn, *reply, VOCABULARY.user]
+    assert list(WRITER.example(row).ids) == expected
+
+
+def test_a_long_reply_is_interleaved() -> None:
+    text = "two plus two is four. " * 5
+    ids = WRITER.reply(text, [1] * 200)
+    written, spoken = split(ids, speech_start_id=VOCABULARY.speech_start_id)
+    assert (written, len(spoken)) == (encode(text), 200)
+    assert [VOCABULARY.is_text(i) for i in ids[:40]] == [True] * 13 + [False] * 26 + [True]
+
+
+def test_speech_that_ends_before_the_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="needs more than 3 speech codes"):
+        WRITER.reply("two plus two is four. " * 5, [1] * 3)
+    assert WRITER.reply("two plus two is four. " * 5, []), "a written reply needs no speech"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"kind": "sing"}, "unknown kind of training row 'sing'"),
+        ({}, "unknown kind of training row None"),
+        ({"kind": "asr", "codes": [1]}, "'asr' lacks 'text'"),
+        ({"kind": "asr", "codes": [8], "text": "two"}, "speech code 8 is outside"),
+        ({"kind": "asr", "codes": None, "text": "two"}, "'asr' lacks"),
+        ({"kind": "dialogue", "turns": []}, "alternates"),
+        ({"kind": "dialogue", "turns": [{"codes": [1]}]}, "alternates"),
+        ({"kind": "dialogue", "turns": [{"codes": [1]}, {"codes": [1]}]}, "lacks 'text'"),
+    ],
+)
+def test_bad_rows(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        WRITER.example(row)
+
+
+def test_compact_is_the_same_document() -> None:
+    example = WRITER.example({"kind": "asr", "codes": [3, 4], "text": "two"})
+    compact = example.compact()
+    assert (list(compact.ids), list(compact.labels)) == (example.ids, example.labels)
+    assert len(compact) == len(example)

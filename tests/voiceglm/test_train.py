@@ -1,0 +1,144 @@
+"""Training learns, and says what is wrong with its input."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from voiceglm.errors import ConfigError
+from voiceglm.language_model import LanguageModelConfig, Sampling, VoiceLM
+from voiceglm.packing import Batching, BatchPlan, bucketed_batch
+from voiceglm.prompt import PromptFormat
+from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.train import (
+    LanguageTraining,
+    Objective,
+    Source,
+    read_examples,
+    train_language_model,
+)
+from voiceglm.training import TrainConfig
+
+TINY = LanguageModelConfig(
+    hidden_size=32, num_layers=2, num_heads=4, num_key_value_heads=2, intermediate_size=64
+)
+WORDS = ("red", "green", "blue")
+
+
+def fresh() -> VoiceLM:
+    corpus = [*PromptFormat().texts(), " ".join(WORDS)] * 10
+    return VoiceLM.new(TINY, train_text_tokenizer(corpus, 320), num_codes=6)
+
+
+def rows(number: int) -> list[dict[str, object]]:
+    """Each word has two codes of its own, so that everything can be learned."""
+    rng, found = random.Random(0), []
+    for n in range(number):
+        word = rng.randrange(3)
+        said = {"text": WORDS[word], "codes": [2 * word, 2 * word + 1]}
+        kinds = [
+            {"kind": "asr", **said},
+            {"kind": "tts", **said},
+            {"kind": "streaming", **said},
+            {"kind": "dialogue", "turns": [{"codes": said["codes"]}, said]},
+        ]
+        found.append(kinds[n % 4])
+    return found
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(80)))
+    return Source(path)
+
+
+def run(source: Source, folder: Path, steps: int, batching: Batching = "bucketed") -> VoiceLM:
+    plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching)
+    train = TrainConfig(
+        steps=steps,
+        peak_lr=1e-2,
+        warmup_steps=5,
+        save_every=10,
+        log_every=10,
+        precision="float32",
+    )
+    return train_language_model(fresh(), [source], LanguageTraining(plan=plan), train, folder)
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [float(row[name]) for row in map(json.loads, lines) if name in row]
+
+
+@pytest.mark.parametrize("batching", ["bucketed", "packed"])
+def test_the_model_learns_to_answer(source: Source, tmp_path: Path, batching: Batching) -> None:
+    folder = tmp_path / "run"
+    model = run(source, folder, 160, batching)
+    for name in ("loss", "text_loss", "speech_loss"):
+        found = losses(folder, name)
+        assert found[-1] < 0.6 * found[0]
+    prompt = model.writer.opening("speech") + model.writer.speech_turn([2, 3])
+    reply = list(model.generate(prompt, Sampling(temperature=0, max_new_ids=20)))
+    assert model.decode_text(reply) == "green"
+    assert [model.vocabulary.code(i) for i in reply if model.vocabulary.is_speech(i)] == [2, 3]
+    assert reply[-1] == model.vocabulary.user
+
+
+def test_one_kind_can_be_learned_alone(source: Source) -> None:
+    model = fresh()
+    examples = list(read_examples(source, model.writer))
+    batch = bucketed_batch(examples)
+    both = Objective(model, LanguageTraining())(**batch)
+    text = Objective(model, LanguageTraining(speech_loss_weight=0.0))(**batch)
+    speech = Objective(model, LanguageTraining(text_loss_weight=0.0))(**batch)
+    torch.testing.assert_close(text["loss"], both["text_loss"])
+    torch.testing.assert_close(speech["loss"], both["speech_loss"])
+    assert min(both["text_loss"], both["speech_loss"]) < both["loss"]
+    assert both["loss"] < max(both["text_loss"], both["speech_loss"])
+
+
+def test_dropout_acts_in_training_alone_and_leaves_no_trace() -> None:
+    model = fresh()
+    batch = {
+        "ids": torch.tensor([[1, 2, 3, 4]]),
+        "labels": torch.tensor([[-100, 2, 3, 4]]),
+    }
+    plain = Objective(model, LanguageTraining()).eval()(**batch)["loss"]
+    objective = Objective(model, LanguageTraining(dropout=0.5))
+    assert not torch.equal(objective.train()(**batch)["loss"], plain)
+    assert torch.equal(objective.eval()(**batch)["loss"], plain)
+    objective.train().release()
+    assert torch.equal(objective(**batch)["loss"], plain)
+
+
+def test_a_source_can_be_repeated(source: Source) -> None:
+    writer = fresh().writer
+    twice = list(read_examples(Source(source.path, repeat=2), writer))
+    assert len(twice) == 2 * len(list(read_examples(source, writer)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"rows\.jsonl, line 2: "),
+        ("[]", r"line 2: .*'list'"),
+        ('{"kind": "asr"}', "line 2: a training row of kind 'asr' lacks 'text'"),
+    ],
+)
+def test_a_bad_row_is_named(source: Source, line: str, message: str) -> None:
+    first = source.path.read_text().splitlines()[0]
+    source.path.write_text(f"{first}\n{line}\n")
+    with pytest.raises(ConfigError, match=message):
+        list(read_examples(source, fresh().writer))
+
+
+def test_bad_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such training file"):
+        list(read_examples(Source(tmp_path / "none.jsonl"), fresh().writer))
+    with pytest.raises(ConfigError, match="not both zero"):
+        LanguageTraining(text_loss_weight=0.0, speech_loss_weight=0.0)
+    with pytest.raises(ConfigError, match="dropout"):
+        LanguageTraining(dropout=1.0)

@@ -1,0 +1,60 @@
+"""Ids are arithmetic, and ranges never overlap."""
+
+import pytest
+
+from voiceglm.errors import ConfigError
+from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
+
+
+def test_the_released_layout() -> None:
+    vocabulary = Vocabulary.glm4voice()
+    assert vocabulary.gmask == 151_331
+    assert vocabulary.sop == 151_333
+    assert vocabulary.user == 151_336
+    assert (vocabulary.begin_of_audio, vocabulary.end_of_audio) == (151_343, 151_344)
+    assert vocabulary.end_of_transcription == 151_346
+    assert vocabulary.stop_ids == (151_329, 151_336, 151_338)
+    assert vocabulary.speech_id(0) == 152_353
+    assert vocabulary.code(168_736) == 16_383, "the last code has an id although it has no string"
+    assert not vocabulary.is_speech(168_737)
+    assert not vocabulary.is_text(151_329)
+
+
+def test_compact_leaves_no_gap() -> None:
+    vocabulary = Vocabulary.compact(300, 64, multiple=64)
+    assert vocabulary.speech_start_id == 300 + len(SPECIAL_NAMES)
+    assert vocabulary.size == 384
+    assert vocabulary.is_text(299)
+    assert not vocabulary.is_text(300)
+    assert not vocabulary.is_speech(vocabulary.end_of_transcription)
+
+
+def test_codes_and_ids_undo_each_other() -> None:
+    vocabulary = Vocabulary.compact(300, 64)
+    assert [vocabulary.code(vocabulary.speech_id(c)) for c in range(64)] == list(range(64))
+
+
+def test_dict_round_trip() -> None:
+    vocabulary = Vocabulary.compact(300, 64)
+    assert Vocabulary.from_dict(vocabulary.to_dict()) == vocabulary
+
+
+@pytest.mark.parametrize("code", [-1, 64])
+def test_a_code_out_of_range_is_named(code: int) -> None:
+    with pytest.raises(ConfigError, match=rf"speech code {code} is outside 0\.\.63"):
+        Vocabulary.compact(300, 64).speech_id(code)
+
+
+@pytest.mark.parametrize("id_", [0, 317, 382])
+def test_an_id_that_is_not_speech_is_named(id_: int) -> None:
+    with pytest.raises(ConfigError, match=rf"id {id_} is not speech \(318\.\.381\)"):
+        Vocabulary.compact(300, 64).code(id_)
+
+
+def test_overlaps_are_refused() -> None:
+    with pytest.raises(ConfigError, match="inside the text and special ids"):
+        Vocabulary(text_size=300, num_codes=4, speech_start_id=310, size=400)
+    with pytest.raises(ConfigError, match="past size 320"):
+        Vocabulary(text_size=300, num_codes=4, speech_start_id=318, size=320)
+    with pytest.raises(ConfigError, match="at least one"):
+        Vocabulary(text_size=0, num_codes=4, speech_start_id=318, size=400)

@@ -1,0 +1,169 @@
+"""``SpeechTokenizer``: recordings to codes, and codes to text.
+
+Letters used in shapes below:
+
+    B  batch
+    F  mel bands
+    L  feature frames, 100 per second
+    C  codes, 12.5 per second
+    U  labels (characters or text ids)
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tokenizer.asr import CtcRecognizer, build_recognizer
+from tokenizer.config import TokenizerConfig
+from tokenizer.encoder import FEATURE_STRIDE, Encoded, WhisperVQEncoder
+from tokenizer.features import LogMel
+from voiceglm.audio import check_samples, resample
+from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
+from voiceglm.config import build
+from voiceglm.errors import CheckpointError, ConfigError
+
+_POSITIONS = "encoder.embed_positions.weight"  # a formula, so not stored
+
+
+class SpeechTokenizer(nn.Module):
+    """Hears: one codebook, 12.5 codes per second.
+
+    Args:
+        config: Sizes of features, encoder, quantizer and recognizer.
+    """
+
+    def __init__(self, config: TokenizerConfig):
+        super().__init__()
+        self.config = config
+        self.features = LogMel(config.features)
+        self.encoder = WhisperVQEncoder(config)
+        self.recognizer = None
+        if config.recognizer is not None:
+            sizes = config.encoder
+            self.recognizer = build_recognizer(
+                config.recognizer,
+                width=sizes.width,
+                num_heads=sizes.num_heads,
+                feedforward_width=sizes.feedforward_width,
+            )
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path) -> "SpeechTokenizer":
+        """Load a tokenizer.
+
+        Raises:
+            CheckpointError: If the folder is missing, damaged, or not a tokenizer's.
+        """
+        folder = resolve(name_or_folder, "tokenizer")
+        try:
+            tokenizer = cls(build(TokenizerConfig, read_config(folder)))
+        except ConfigError as error:
+            raise CheckpointError(f"{folder} is not a speech tokenizer: {error}") from None
+        tensors = read_tensors(folder)
+        tensors[_POSITIONS] = tokenizer.encoder.embed_positions.weight.detach()
+        load_into(tokenizer, tensors, where=folder)
+        return tokenizer.eval()
+
+    def save(
+        self, folder: Path, *, dtype: torch.dtype = torch.float16, replace: bool = False
+    ) -> None:
+        """Write config and weights; ``replace`` allows an older checkpoint of that name.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+        """
+        tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in self.state().items()}
+        write_checkpoint(folder, asdict(self.config), tensors, replace=replace)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors a checkpoint holds."""
+        return {k: v for k, v in self.state_dict().items() if k != _POSITIONS}
+
+    @property
+    def num_codes(self) -> int:
+        """Entries in the codebook; 0 without one."""
+        return self.config.quantizer.codebook_size if self.config.quantizer else 0
+
+    @property
+    def frame_rate(self) -> float:
+        """Codes per second."""
+        features = self.config.features
+        stride = FEATURE_STRIDE * self.config.encoder.pool_stride
+        return features.sample_rate / (features.hop * stride)
+
+    def encode(self, samples: Tensor, sample_rate: int) -> list[int]:
+        """Turn one recording into codes.
+
+        Args:
+            samples: (num_samples,), float32 in [-1, 1].
+            sample_rate: In hertz; anything is resampled to 16 kHz.
+
+        Raises:
+            AudioError: If the samples hold NaN, are silent, too short or too long.
+        """
+        return self.encode_batch([samples], sample_rate)[0]
+
+    def encode_batch(self, batch: Sequence[Tensor], sample_rate: int) -> list[list[int]]:
+        """Turn recordings into codes; each gets the codes it would get alone.
+
+        Raises:
+            AudioError: If any recording is unusable; its position is named.
+        """
+        out: list[list[int]] = []
+        for pieces in self._pieces(batch, sample_rate):
+            encoded = self._run(pieces, upper=False)
+            assert encoded.codes is not None, "this tokenizer has no codebook"
+            kept = zip(encoded.codes, encoded.mask, strict=True)
+            out.append([code for row, mask in kept for code in row[mask].tolist()])
+        return out
+
+    def transcribe(self, samples: Tensor, sample_rate: int) -> str:
+        """Read the words off the codes: lower case, no punctuation.
+
+        Raises:
+            AudioError: If the samples are unusable.
+            CheckpointError: If this tokenizer was stored without a recognizer.
+        """
+        if not isinstance(self.recognizer, CtcRecognizer):
+            raise CheckpointError("this tokenizer was stored without a recognizer")
+        (pieces,) = self._pieces([samples], sample_rate)
+        encoded = self._run(pieces, upper=True)
+        return " ".join(self.recognizer.read(encoded.states, encoded.mask)).strip()
+
+    def forward(self, features: Tensor, mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the training loss and its parts.
+
+        Args:
+            features: (B, F, L).
+            mask: (B, L), True where a frame is real.
+            labels: (B, U), -100 where padding.
+        """
+        assert self.recognizer is not None, "training needs a recognizer"
+        encoded = self.encoder(features, mask)
+        text = self.recognizer.loss(encoded.states, encoded.mask, labels)
+        scalars = {"loss": text + encoded.commitment, "text_loss": text}
+        if encoded.codes is not None:
+            assert self.encoder.quantizer is not None, "codes come from a quantizer"
+            scalars["commitment"] = encoded.commitment
+            scalars["codes_used"] = (self.encoder.quantizer.counts > 0.02).float().mean()
+        return scalars
+
+    def _pieces(self, batch: Sequence[Tensor], sample_rate: int) -> list[list[Tensor]]:
+        """Check, resample and cut recordings to the encoder's positions."""
+        config = self.config
+        rate = config.features.sample_rate
+        length = config.encoder.max_frames * FEATURE_STRIDE * config.features.hop
+        out = []
+        for number, samples in enumerate(batch):
+            what = "the recording" if len(batch) == 1 else f"recording {number}"
+            check_samples(samples, sample_rate, what=what)
+            out.append(list(resample(samples, sample_rate, rate).split(length)))
+        return out
+
+    @torch.inference_mode()
+    def _run(self, pieces: list[Tensor], *, upper: bool) -> Encoded:
+        features = self.features(pieces)
+        return self.encoder(features.values, features.mask, upper=upper)

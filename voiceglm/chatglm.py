@@ -1,0 +1,86 @@
+"""ChatGLM checkpoints, the layout GLM-4-Voice is released in, as transformers' native GLM.
+
+The two networks are the same function under other names (docs/porting.md, language model): one
+fused query, key and value projection becomes three, and the rotary table is computed, not stored.
+No remote code is run.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from voiceglm.errors import CheckpointError
+from voiceglm.language_model import LanguageModelConfig
+
+_LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_OUTER = {
+    "transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
+    "transformer.encoder.final_layernorm.weight": "model.norm.weight",
+    "transformer.output_layer.weight": "lm_head.weight",
+}
+_INNER = {
+    "input_layernorm": "input_layernorm",
+    "post_attention_layernorm": "post_attention_layernorm",
+    "self_attention.dense": "self_attn.o_proj",
+    "mlp.dense_h_to_4h": "mlp.gate_up_proj",
+    "mlp.dense_4h_to_h": "mlp.down_proj",
+}
+_ASSUMED = {"rmsnorm": True, "add_qkv_bias": True, "add_bias_linear": False, "original_rope": True}
+
+
+def convert_config(values: Mapping[str, Any]) -> LanguageModelConfig:
+    """Return the sizes a ChatGLM ``config.json`` describes.
+
+    Raises:
+        CheckpointError: If it describes another kind of network.
+    """
+    for name, expected in _ASSUMED.items():
+        if values.get(name, expected) != expected:
+            raise CheckpointError(f"a ChatGLM network with {name} = {values[name]} is not GLM-4's")
+    try:
+        heads, hidden = values["num_attention_heads"], values["hidden_size"]
+        if values["kv_channels"] * heads != hidden:
+            raise CheckpointError(f"{heads} heads of {values['kv_channels']} are not {hidden}")
+        return LanguageModelConfig(
+            hidden_size=hidden,
+            num_layers=values["num_layers"],
+            num_heads=heads,
+            num_key_value_heads=values["multi_query_group_num"],
+            intermediate_size=values["ffn_hidden_size"],
+            context_length=values["seq_length"],
+            norm_epsilon=values["layernorm_epsilon"],
+            rope_theta=10_000.0 * values.get("rope_ratio", 1),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"no ChatGLM config: {error} is missing") from None
+
+
+def convert_tensors(
+    tensors: Mapping[str, Tensor], config: LanguageModelConfig
+) -> dict[str, Tensor]:
+    """Return the same weights under the names of ``GlmForCausalLM``.
+
+    Raises:
+        CheckpointError: On a name no ChatGLM network has.
+    """
+    converted: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name == "transformer.rotary_pos_emb.inv_freq":
+            continue
+        if name in _OUTER:
+            converted[_OUTER[name]] = tensor
+            continue
+        match = _LAYER.fullmatch(name)
+        if match and match[2] in _INNER:
+            converted[f"model.layers.{match[1]}.{_INNER[match[2]]}.{match[3]}"] = tensor
+        elif match and match[2] == "self_attention.query_key_value":
+            head = config.hidden_size // config.num_heads
+            shared = head * config.num_key_value_heads
+            parts = tensor.split([config.hidden_size, shared, shared])
+            for part, value in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True):
+                converted[f"model.layers.{match[1]}.self_attn.{part}.{match[3]}"] = value
+        else:
+            raise CheckpointError(f"tensor {name} is not part of a ChatGLM network")
+    return converted

@@ -1,0 +1,44 @@
+"""Arguments that several tasks share, and how a task writes its data."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which model to use, and on how many threads."""
+    parser.add_argument("--model", default="nano", help="a bundled model or a model's folder")
+    add_threads_argument(parser)
+
+
+def add_threads_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare on how many threads to work."""
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=1,
+        help="torch threads; more than idle cores makes every task slower",
+    )
+
+
+def use_threads(args: argparse.Namespace) -> None:
+    """Obey ``--threads``."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least one, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def write_json(row: Mapping[str, Any]) -> None:
+    """Write one JSON object as a line of stdout, at once."""
+    sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,32 @@
+"""A reply as events: what a conversation yields and every face of it consumes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of the written reply."""
+
+    text: str
+    ids: tuple[int, ...]  # of the text vocabulary; their text is ``text``
+
+
+@dataclass(frozen=True, eq=False)  # a waveform has no single truth value to compare by
+class AudioDelta:
+    """More of the spoken reply."""
+
+    samples: Tensor  # (num_samples,), float32 in [-1, 1]
+    sample_rate: int  # hertz
+
+
+@dataclass(frozen=True)
+class TurnEnd:
+    """The reply is over; always the last event."""
+
+    reason: Literal["finished", "length", "cancelled"]
+
+
+Event = TextDelta | AudioDelta | TurnEnd

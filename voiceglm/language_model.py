@@ -1,0 +1,374 @@
+"""The language model: text and speech ids in, text and speech ids out, one at a time.
+
+A ``GlmForCausalLM`` of transformers over the vocabulary ``[text | special | speech]``. Nothing of
+a reply is kept in the model: its memory is a :class:`ReplyCache` that the caller holds.
+
+Letters used in shapes: L ids, V vocabulary, P legal ids.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import DynamicCache, GlmConfig, GlmForCausalLM
+
+from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
+from voiceglm.config import build
+from voiceglm.errors import CheckpointError, ConfigError
+from voiceglm.interleave import REPLY, Kind, Layout
+from voiceglm.prompt import PromptFormat, PromptWriter
+from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
+from voiceglm.vocabulary import Vocabulary
+
+PART = "language_model"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """The size of a GLM decoder; the defaults are those of nano.
+
+    Attributes:
+        hidden_size: Channels of one position.
+        num_layers: Decoder layers.
+        num_heads: Query heads; ``hidden_size / num_heads`` channels each.
+        num_key_value_heads: Key and value heads, shared among the query heads.
+        intermediate_size: Channels of the gated feed-forward layers.
+        context_length: The most ids of a conversation.
+        norm_epsilon: Added to the mean square before its root.
+        rope_theta: Base of the rotary frequencies, which turn half of each head.
+    """
+
+    hidden_size: int = 256
+    num_layers: int = 6
+    num_heads: int = 4
+    num_key_value_heads: int = 2
+    intermediate_size: int = 768
+    context_length: int = 2_048
+    norm_epsilon: float = 1e-5
+    rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not divide."""
+        if self.hidden_size % self.num_heads or self.hidden_size // self.num_heads % 4:
+            raise ConfigError(
+                f"hidden_size {self.hidden_size} must be {self.num_heads} heads of a multiple of 4"
+            )
+        if self.num_heads % self.num_key_value_heads:
+            raise ConfigError(
+                f"num_heads {self.num_heads} must be a multiple of num_key_value_heads "
+                f"{self.num_key_value_heads}"
+            )
+
+    def network(self, vocabulary_size: int) -> GlmForCausalLM:
+        """Build the network; its weights are random, drawn from torch's global generator."""
+        config = GlmConfig(
+            vocab_size=vocabulary_size,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            num_key_value_heads=self.num_key_value_heads,
+            head_dim=self.hidden_size // self.num_heads,
+            max_position_embeddings=self.context_length,
+            rms_norm_eps=self.norm_epsilon,
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": self.rope_theta,
+                "partial_rotary_factor": 0.5,
+            },
+            tie_word_embeddings=False,
+            pad_token_id=None,
+            eos_token_id=0,  # unused: VoiceLM decides what ends a reply
+        )
+        network = GlmForCausalLM(config)
+        network.set_attn_implementation("sdpa")
+        return network.eval()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next id is chosen among the legal ones.
+
+    Attributes:
+        temperature: 0 takes the likeliest id; larger values flatten the odds.
+        speech_temperature: The same where only speech may come; None for the same value.
+        top_p: Keep the likeliest ids that together reach this share.
+        top_k: Keep at most this many ids; 0 for no limit.
+        max_new_ids: The most ids of one reply.
+    """
+
+    temperature: float = 0.2
+    speech_temperature: float | None = None
+    top_p: float = 0.8
+    top_k: int = 0
+    max_new_ids: int = 2_000
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if min(self.temperature, self.speech_temperature or 0.0) < 0:
+            raise ConfigError("a sampling temperature cannot be negative")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if self.top_k < 0 or self.max_new_ids < 1:
+            raise ConfigError("top_k must be at least 0 and max_new_ids at least 1")
+
+    def for_speech(self) -> "Sampling":
+        """Return how to choose where only speech may come."""
+        if self.speech_temperature is None:
+            return self
+        return replace(self, temperature=self.speech_temperature)
+
+    def choose(self, logits: Tensor, generator: torch.Generator) -> int:
+        """Draw one index.
+
+        Args:
+            logits: (P,), float32 on the CPU.
+            generator: Where the draw comes from; untouched at temperature 0.
+        """
+        if self.temperature == 0:
+            return int(logits.argmax())
+        odds, order = (logits / self.temperature).softmax(-1).sort(descending=True)
+        # An id stays if those likelier than it have not yet reached the share.
+        odds = odds.masked_fill(odds.cumsum(-1) - odds >= self.top_p, 0.0)
+        if self.top_k:
+            odds[self.top_k :] = 0.0
+        return int(order[torch.multinomial(odds, 1, generator=generator)])
+
+
+@dataclass
+class ReplyCache:
+    """The keys and values of the ids a conversation has been through; the caller owns it.
+
+    Attributes:
+        ids: What has been fed.
+        past: Its keys and values.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    past: DynamicCache = field(default_factory=DynamicCache)
+
+    def rewind(self, ids: Sequence[int]) -> list[int]:
+        """Forget what differs from ``ids`` and return those still to be fed, at least the last."""
+        pairs = zip(self.ids, ids[:-1], strict=False)
+        shared = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
+        if shared is None:
+            shared = min(len(self.ids), len(ids) - 1)
+        if shared < len(self.ids):
+            self.past.crop(shared - len(self.ids))  # negative: how many to forget
+            del self.ids[shared:]
+        return list(ids[shared:])
+
+
+class VoiceLM:
+    """A language model with its vocabulary, text tokenizer and wire format.
+
+    Args:
+        network: The weights.
+        config: Their sizes.
+        vocabulary: What each id means.
+        text_tokenizer: Text to text ids and back.
+        prompt_format: The fixed texts it was trained with.
+    """
+
+    def __init__(
+        self,
+        network: GlmForCausalLM,
+        config: LanguageModelConfig,
+        vocabulary: Vocabulary,
+        text_tokenizer: Tokenizer,
+        prompt_format: PromptFormat,
+    ):
+        if network.config.vocab_size != vocabulary.size:
+            raise ConfigError(
+                f"the network has {network.config.vocab_size} rows, "
+                f"the vocabulary {vocabulary.size} ids"
+            )
+        if text_tokenizer.get_vocab_size() > vocabulary.text_size:
+            raise ConfigError(
+                f"the text tokenizer has {text_tokenizer.get_vocab_size()} ids, "
+                f"the vocabulary room for {vocabulary.text_size}"
+            )
+        self.network = network
+        self.config = config
+        self.vocabulary = vocabulary
+        self.text_tokenizer = text_tokenizer
+        self.prompt_format = prompt_format
+        self.writer = PromptWriter(vocabulary, self.encode_text, prompt_format)
+
+    @classmethod
+    def new(
+        cls,
+        config: LanguageModelConfig,
+        text_tokenizer: Tokenizer,
+        *,
+        num_codes: int,
+        prompt_format: PromptFormat | None = None,
+        seed: int = 0,
+    ) -> "VoiceLM":
+        """Return an untrained model; the same seed gives the same weights."""
+        vocabulary = Vocabulary.compact(text_tokenizer.get_vocab_size(), num_codes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = config.network(vocabulary.size)
+        return cls(network, config, vocabulary, text_tokenizer, prompt_format or PromptFormat())
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path) -> "VoiceLM":
+        """Load a model by name, or from its folder, in float32 on the CPU.
+
+        Raises:
+            CheckpointError: If it is unknown, incomplete or damaged.
+        """
+        folder = resolve(name_or_folder, PART)
+        values = read_config(folder)
+        try:
+            config = build(LanguageModelConfig, values["model"], where="model.")
+            vocabulary = Vocabulary.from_dict(values["vocabulary"])
+            prompt_format = build(PromptFormat, values["prompt"], where="prompt.")
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder} is no language model: no {error}") from None
+        except ConfigError as error:
+            raise CheckpointError(f"{folder} is no language model: {error}") from None
+        text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
+        network = config.network(vocabulary.size)
+        load_into(network, read_tensors(folder), where=folder)
+        return cls(network, config, vocabulary, text_tokenizer, prompt_format)
+
+    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+        """Write the model to a folder, its weights as float16.
+
+        Raises:
+            OutputError: If the folder exists (and ``replace`` is not set) or cannot be written.
+        """
+        config = {
+            "model": asdict(self.config),
+            "vocabulary": self.vocabulary.to_dict(),
+            "prompt": asdict(self.prompt_format),
+        }
+        tensors = {name: value.half() for name, value in self.network.state_dict().items()}
+        files = {TOKENIZER_FILE: self.text_tokenizer.to_str().encode()}
+        write_checkpoint(folder, config, tensors, files=files, replace=replace)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return self.text_tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode_text(self, ids: Sequence[int]) -> str:
+        """Return the text of a reply, speech and special ids skipped."""
+        return self.text_tokenizer.decode([i for i in ids if self.vocabulary.is_text(i)])
+
+    def text_stream(self) -> TextStream:
+        """Return what turns the text ids of one reply into text as they come."""
+        return TextStream(self.text_tokenizer)
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        cache: ReplyCache | None = None,
+        generator: torch.Generator | None = None,
+        layout: Layout = REPLY,
+        stop_ids: Sequence[int] | None = None,
+    ) -> Iterator[int]:
+        """Continue ``ids``, one id at a time; close the iterator to stop.
+
+        What has been yielded is in the cache but for the last id, whether the reply was
+        finished, cut by ``max_new_ids`` or the context, or closed.
+
+        Args:
+            ids: The whole conversation so far, ending where the reply begins.
+            sampling: How ids are chosen.
+            cache: Kept by the caller between replies; whatever it shares with ``ids`` is not
+                computed again, the rest of it is forgotten.
+            generator: On the CPU; a fresh one seeded with 0 by default.
+            layout: What may come where.
+            stop_ids: Ids that end the reply; those of the vocabulary by default.
+
+        Yields:
+            Text and speech ids, then the stop id, unless the reply was cut.
+
+        Raises:
+            ConfigError: If there are no ids, an id is unknown, or no room is left to reply.
+        """
+        self._check(ids)
+        generator = generator or torch.Generator().manual_seed(0)
+        stops = self.vocabulary.stop_ids if stop_ids is None else tuple(stop_ids)
+        room = min(sampling.max_new_ids, self.config.context_length - len(ids))
+        choices = _Choices(self.vocabulary, stops, sampling, generator)
+        return self._continue(list(ids), cache or ReplyCache(), choices, layout, room)
+
+    def _check(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise ConfigError("there is nothing to continue: no ids")
+        if len(ids) >= self.config.context_length:
+            raise ConfigError(
+                f"the conversation has {len(ids)} ids, the model reads at most "
+                f"{self.config.context_length - 1}; start a new one or drop old turns"
+            )
+        if not 0 <= min(ids) <= max(ids) < self.vocabulary.size:
+            raise ConfigError(f"an id is outside the vocabulary of {self.vocabulary.size}")
+
+    @torch.inference_mode()
+    def _continue(
+        self, ids: list[int], cache: ReplyCache, choices: "_Choices", layout: Layout, room: int
+    ) -> Iterator[int]:
+        position = layout.start()
+        pending = cache.rewind(ids)
+        for _ in range(room):
+            logits = self._feed(pending, cache)
+            chosen = choices.choose(logits, position.legal())
+            yield chosen
+            kind = choices.kind(chosen)
+            if kind is Kind.STOP:
+                return
+            position = position.step(kind)
+            pending = [chosen]
+
+    def _feed(self, ids: list[int], cache: ReplyCache) -> Tensor:
+        """Run ids through the network and return the logits after the last: (V,)."""
+        inputs = torch.tensor([ids], device=self.network.device)
+        out = self.network.model(inputs, past_key_values=cache.past, use_cache=True)
+        cache.ids += ids
+        return self.network.lm_head(out.last_hidden_state[0, -1])
+
+
+class _Choices:
+    """Chooses among the ids of the legal kinds."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        stop_ids: tuple[int, ...],
+        sampling: Sampling,
+        generator: torch.Generator,
+    ):
+        start = vocabulary.speech_start_id
+        self._ids = {
+            Kind.TEXT: torch.arange(vocabulary.text_size),
+            Kind.SPEECH: torch.arange(start, start + vocabulary.num_codes),
+            Kind.STOP: torch.tensor(stop_ids, dtype=torch.int64),
+        }
+        self._legal: dict[frozenset[Kind], Tensor] = {}  # (P,) each, made when first needed
+        self._vocabulary = vocabulary
+        self._stop_ids = stop_ids
+        self._sampling = sampling
+        self._generator = generator
+
+    def kind(self, id_: int) -> Kind:
+        """Return what an id is; stop ids come first, whatever else they may be."""
+        if id_ in self._stop_ids:
+            return Kind.STOP
+        return Kind.SPEECH if self._vocabulary.is_speech(id_) else Kind.TEXT
+
+    def choose(self, logits: Tensor, kinds: frozenset[Kind]) -> int:
+        """Return one legal id, given the logits (V,) of all."""
+        if kinds not in self._legal:
+            self._legal[kinds] = torch.cat([self._ids[kind] for kind in Kind if kind in kinds])
+        legal = self._legal[kinds]
+        sampling = self._sampling if Kind.TEXT in kinds else self._sampling.for_speech()
+        return int(legal[sampling.choose(logits.float().cpu()[legal], self._generator)])

@@ -1,0 +1,259 @@
+"""Every stage of a model in order, from nothing to a checkpoint like the bundled one.
+
+A stage keeps its results in a folder of its own and writes ``done.json`` when it is complete;
+finished stages are not run again, and a stopped one goes on from its newest checkpoint.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from data_synth.codes import encode_set
+from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
+from data_synth.people import people
+from data_synth.speech_sets import DataConfig, speak_sets
+from decoder.config import FlowConfig, VocoderConfig
+from decoder.model import FlowModel, SpeechDecoder
+from decoder.train_flow import train_flow
+from decoder.train_vocoder import VocoderTrainConfig, train_vocoder
+from decoder.vocoder import HiFTGenerator
+from tokenizer.model import SpeechTokenizer
+from tokenizer.train import TokenizerTrainConfig, train_tokenizer
+from voiceglm.checkpoint import load_into, read_tensors, write_checkpoint
+from voiceglm.config import build, load_yaml
+from voiceglm.errors import ConfigError
+from voiceglm.files import CHECKSUMS, checksums, new_folder, write_file
+from voiceglm.language_model import LanguageModelConfig, VoiceLM
+from voiceglm.manifest import Utterance, read_manifest, write_manifest
+from voiceglm.prompt import PromptFormat
+from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.train import LanguageTraining, Source, train_language_model
+from voiceglm.training import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRecipe:
+    """The flow and its training."""
+
+    model: FlowConfig
+    train: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocoderRecipe:
+    """The vocoder and its training."""
+
+    model: VocoderConfig
+    train: VocoderTrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageStage:
+    """One of the two trainings of the language model."""
+
+    objective: LanguageTraining
+    train: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageRecipe:
+    """The language model and its trainings."""
+
+    model: LanguageModelConfig
+    text_vocabulary: int
+    pretraining: LanguageStage
+    finetuning: LanguageStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """A whole recipe; see ``recipes/nano.yaml``."""
+
+    name: str
+    data: DataConfig
+    tokenizer: TokenizerTrainConfig
+    recognizer: TokenizerTrainConfig
+    flow: FlowRecipe
+    vocoder: VocoderRecipe
+    language_model: LanguageRecipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe being carried out."""
+
+    config: RecipeConfig
+    folder: Path
+    recordings: Sequence[Path] = field(default_factory=tuple)  # manifests of people, optional
+
+    def speech(self, name: str) -> list[Utterance]:
+        """Return a spoken set."""
+        return read_manifest(self.folder / "speech" / name / "manifest.jsonl")
+
+    def codes(self, name: str) -> list[Utterance]:
+        """Return a spoken set with its codes."""
+        return read_manifest(self.folder / "codes" / f"{name}.jsonl")
+
+
+def load_recipe(name: str) -> RecipeConfig:
+    """Load a recipe of this package by name.
+
+    Raises:
+        ConfigError: If there is no such recipe, or it holds an unknown setting.
+    """
+    path = files("voiceglm").joinpath("recipes", f"{name}.yaml")
+    if not path.is_file():
+        raise ConfigError(f"no recipe called {name!r}; known: nano, nano-smoke")
+    return build(RecipeConfig, load_yaml(Path(str(path))))
+
+
+def run_recipe(run: Run, only: Sequence[str] = ()) -> None:
+    """Run every stage that is not done yet, or only those named.
+
+    Raises:
+        ConfigError: If a named stage does not exist.
+        TrainingError: If a training diverges.
+        OutputError: If the folder cannot be written.
+    """
+    unknown = [name for name in only if name not in STAGES]
+    if unknown:
+        raise ConfigError(f"no stage called {unknown[0]!r}; known: {', '.join(STAGES)}")
+    for name in only or STAGES:
+        mark = run.folder / name / "done.json"
+        if mark.exists():
+            continue
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        STAGES[name](run)
+        seconds = round(time.monotonic() - started)
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        write_file(mark, json.dumps({"finished": when, "seconds": seconds}).encode())
+
+
+def _speech(run: Run) -> None:
+    speak_sets(run.folder / "speech", run.config.data)
+
+
+def _tokenizer(run: Run) -> None:
+    _train_listener(run, run.config.tokenizer, "tokenizer")
+
+
+def _recognizer(run: Run) -> None:
+    _train_listener(run, run.config.recognizer, "recognizer")
+
+
+def _train_listener(run: Run, config: TokenizerTrainConfig, name: str) -> None:
+    heard = run.speech("questions") + run.speech("readings")
+    heard += people(run.recordings, held_out=False)
+    model = train_tokenizer(heard, config, run.folder / name / "train")
+    model.save(run.folder / name / "model", replace=True)
+
+
+def _codes(run: Run) -> None:
+    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    for name in ("questions", "answers", "readings", "replies"):
+        noisy_share = run.config.data.noisy_share if name == "questions" else 0.0
+        manifest = run.folder / "codes" / f"{name}.jsonl"
+        encode_set(tokenizer, run.speech(name), manifest, noisy_share=noisy_share)
+
+
+def _vocoder(run: Run) -> None:
+    config, folder = run.config.vocoder, run.folder / "vocoder"
+    manifest = folder / "spoken.jsonl"
+    write_manifest(manifest, run.speech("replies"))
+    vocoder = train_vocoder(manifest, config.model, config.train, folder / "train")
+    _save_part(folder, vocoder)
+
+
+def _flow(run: Run) -> None:
+    config, folder = run.config.flow, run.folder / "flow"
+    manifest = folder / "spoken.jsonl"
+    write_manifest(manifest, run.codes("answers") + run.codes("replies"))
+    flow = train_flow(manifest, config.model, config.train, folder / "train")
+    _save_part(folder, flow)
+
+
+def _save_part(folder: Path, part: FlowModel | HiFTGenerator) -> None:
+    write_checkpoint(folder / "model", asdict(part.config), part.state_dict(), replace=True)
+
+
+def _rows(run: Run) -> None:
+    folder = run.folder / "rows"
+    questions, answers = run.codes("questions"), run.codes("answers")
+    heard, spoken = questions + run.codes("readings"), answers + run.codes("replies")
+    write_rows(folder / "pretraining.jsonl", pretraining_rows(heard, spoken, questions))
+    write_rows(folder / "dialogues.jsonl", dialogue_rows(questions, answers))
+
+
+def _pretraining(run: Run) -> None:
+    recipe = run.config.language_model
+    prompt_format = PromptFormat()
+    sets = ("questions", "answers", "readings", "replies")
+    texts = [utterance.text or "" for name in sets for utterance in run.speech(name)]
+    wire = list(prompt_format.texts()) * 100  # so that the fixed texts cost few ids
+    model = VoiceLM.new(
+        recipe.model,
+        train_text_tokenizer([*texts, *wire], recipe.text_vocabulary),
+        num_codes=_num_codes(run),
+        prompt_format=prompt_format,
+        seed=recipe.pretraining.train.seed,
+    )
+    _train_model(run, model, "pretraining", ["pretraining"], recipe.pretraining)
+
+
+def _finetuning(run: Run) -> None:
+    model = VoiceLM.from_pretrained(run.folder / "pretraining" / "model")
+    stage = run.config.language_model.finetuning
+    _train_model(run, model, "finetuning", ["dialogues"], stage)
+
+
+def _train_model(
+    run: Run, model: VoiceLM, name: str, rows: Iterable[str], stage: LanguageStage
+) -> None:
+    sources = [Source(run.folder / "rows" / f"{row}.jsonl") for row in rows]
+    folder = run.folder / name
+    train_language_model(model, sources, stage.objective, stage.train, folder / "train")
+    model.save(folder / "model", replace=True)
+
+
+def _model(run: Run) -> None:
+    """Join the parts into one folder, with a checksum of every file."""
+    config = run.config
+    flow, vocoder = FlowModel(config.flow.model), HiFTGenerator(config.vocoder.model)
+    for name, part in (("flow", flow), ("vocoder", vocoder)):
+        folder = run.folder / name / "model"
+        load_into(part, read_tensors(folder), where=folder)
+    with new_folder(run.folder / "model" / config.name, replace=True) as folder:
+        tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+        tokenizer.save(folder / "tokenizer")
+        SpeechDecoder(flow, vocoder).save(folder / "decoder", dtype=torch.float16)
+        VoiceLM.from_pretrained(run.folder / "finetuning" / "model").save(folder / "language_model")
+        write_file(folder / CHECKSUMS, json.dumps(checksums(folder), indent=1).encode())
+
+
+def _num_codes(run: Run) -> int:
+    quantizer = run.config.tokenizer.model.quantizer
+    if quantizer is None:
+        raise ConfigError("tokenizer.model.quantizer is null: a tokenizer needs a codebook")
+    return quantizer.codebook_size
+
+
+STAGES: Mapping[str, Callable[[Run], None]] = {
+    "speech": _speech,
+    "tokenizer": _tokenizer,
+    "recognizer": _recognizer,
+    "codes": _codes,
+    "vocoder": _vocoder,
+    "flow": _flow,
+    "rows": _rows,
+    "pretraining": _pretraining,
+    "finetuning": _finetuning,
+    "model": _model,
+}
+"""In order; each needs only what comes before it."""

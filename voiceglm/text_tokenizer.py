@@ -1,0 +1,108 @@
+"""Text to ids and back: byte-level BPE, so that any text round-trips.
+
+The pieces are cut by the pattern of GLM-4 before pairs are merged, so a nano tokenizer and the
+released one agree on where a piece may end (docs/porting.md, vocabulary).
+"""
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+from voiceglm.errors import CheckpointError, ConfigError
+
+SPLIT_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+"
+    r"|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+"
+    r"|\s+(?!\S)"
+    r"|\s+"
+)
+"""How GLM-4 cuts text into pieces."""
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Return the byte each character of a byte-level piece stands for (Radford et al. 2019).
+
+    Printable Latin-1 characters stand for themselves; the others are shifted past 255.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted(set(range(256)) - set(printable))
+    shifted = {chr(256 + n): byte for n, byte in enumerate(others)}
+    return {chr(byte): byte for byte in printable} | shifted
+
+
+_BYTE_OF_CHARACTER = _byte_of_character()
+
+
+def train_text_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Train a byte-level BPE tokenizer.
+
+    Put what every prompt repeats (the system texts, the reply prefix) among the texts often
+    enough to be merged into few ids. The same texts give the same tokenizer.
+
+    Args:
+        texts: The corpus, in any number of pieces.
+        vocab_size: The most ids to use, at least 256 (the bytes); a small corpus may use fewer.
+    """
+    if vocab_size < 256:
+        raise ConfigError(f"vocab_size must be at least 256 (one id per byte), got {vocab_size}")
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+        [
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def load_text_tokenizer(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.json``.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no text tokenizer at {path}")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(f"{path} is not a text tokenizer: {error}") from None
+
+
+class TextStream:
+    """Text ids to text as they come; a character cut in two waits for its other bytes.
+
+    Holds everything it remembers; drop it to forget a reply that was interrupted.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, ids: Iterable[int]) -> str:
+        """Return the text completed by these ids, possibly empty."""
+        return self._decoder.decode(b"".join(map(self._bytes, ids)))
+
+    def finish(self) -> str:
+        """Return what was held back; an unfinished character becomes U+FFFD."""
+        return self._decoder.decode(b"", final=True)
+
+    def _bytes(self, id_: int) -> bytes:
+        piece = self._tokenizer.id_to_token(id_)
+        if piece is None:
+            raise ConfigError(f"id {id_} is not a text id of this tokenizer")
+        return bytes(map(_BYTE_OF_CHARACTER.__getitem__, piece))

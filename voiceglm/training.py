@@ -1,0 +1,210 @@
+"""One way to train: transformers' ``Trainer`` around any module that returns its own loss.
+
+A model is called with the fields of a batch and returns a dict of scalar tensors, one of which is
+``loss``; all of them are averaged and logged to ``metrics.jsonl``. A run's folder holds its
+checkpoints; a run that was stopped goes on from the newest complete one.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from voiceglm.errors import ConfigError, TrainingError
+
+METRICS = "metrics.jsonl"
+_STATE = "trainer_state.json"
+_WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained."""
+
+    steps: int
+    batch_size: int = 16
+    """Items per optimizer step, on each device."""
+    peak_lr: float = 1e-3
+    """Learning rate after warm-up; a cosine takes it to zero at ``steps``."""
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    beta2: float = 0.98
+    """Decay of AdamW's second moment."""
+    max_grad_norm: float = 1.0
+    save_every: int = 500
+    log_every: int = 50
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto``: bfloat16 where the processor multiplies it fast, float32 elsewhere."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        if self.peak_lr <= 0:
+            raise ConfigError(f"train.peak_lr must be positive, got {self.peak_lr}")
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether to compute in bfloat16 on this machine."""
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
+        if torch.cuda.is_available():
+            return torch.cuda.is_bf16_supported()
+        return torch.cpu._is_amx_tile_supported()
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    collate: Callable[[list[Any]], Mapping[str, Any]],
+    config: TrainConfig,
+    folder: Path,
+    *,
+    lengths: Sequence[int] | None = None,
+) -> None:
+    """Train ``model`` in place, from scratch or from where a stopped run left off.
+
+    Args:
+        model: Called as ``model(**batch)``; returns scalar tensors, ``loss`` among them.
+        dataset: Map-style.
+        collate: Items to one batch of keyword arguments.
+        config: Steps, learning rate and so on.
+        folder: Checkpoints and metrics are kept here.
+        lengths: Size of each item; batches then hold items of about equal size.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.peak_lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(config.warmup_steps, config.steps // 2),
+        weight_decay=config.weight_decay,
+        adam_beta2=config.beta2,
+        max_grad_norm=config.max_grad_norm,
+        save_steps=config.save_every,
+        save_total_limit=2,
+        logging_steps=config.log_every,
+        logging_nan_inf_filter=False,
+        seed=config.seed,
+        bf16=config.bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to=[],
+        disable_tqdm=False,
+    )
+    trainer = _Trainer(
+        model=_Shield(model),
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=collate,
+        callbacks=[_Metrics(folder / METRICS)],
+    )
+    trainer.lengths = lengths
+    newest = newest_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint of a run, skipping any that a kill left unfinished."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    return next((path for path in reversed(found) if _is_complete(path)), None)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / _STATE).read_text())
+        with safe_open(checkpoint / _WEIGHTS, framework="pt") as tensors:
+            return bool(tensors.keys())
+    except (OSError, ValueError, SafetensorError):
+        return False
+
+
+class _Shield(nn.Module):
+    """Hides a model's own attributes from the Trainer, which writes to one called ``config``."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, **batch: Any) -> dict[str, Tensor]:
+        return self.model(**batch)
+
+
+class _Trainer(Trainer):
+    """A Trainer that logs every scalar a model returns and groups items by length."""
+
+    lengths: Sequence[int] | None = None
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.model_accepts_loss_kwargs = False
+        self._sums: dict[str, float] = {}
+        self._calls = 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        del num_items_in_batch
+        scalars = model(**inputs)
+        for name, value in scalars.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+        self._calls += 1
+        if not math.isfinite(float(scalars["loss"].detach())):
+            raise TrainingError(
+                f"loss is {float(scalars['loss'])} at step {self.state.global_step}; "
+                "the last checkpoint is kept, lower train.peak_lr"
+            )
+        return (scalars["loss"], scalars) if return_outputs else scalars["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._calls and "loss" in logs:
+            logs |= {name: total / self._calls for name, total in self._sums.items()}
+            self._sums, self._calls = {}, 0
+        super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        generator = torch.Generator().manual_seed(self.args.seed)
+        return LengthGroupedSampler(
+            self.args.train_batch_size, lengths=list(self.lengths), generator=generator
+        )
+
+
+class _Metrics(TrainerCallback):
+    """Appends what the Trainer logs to a file of JSON lines."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")

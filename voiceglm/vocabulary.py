@@ -1,0 +1,145 @@
+"""Where text, special and speech ids lie in the one vocabulary of the language model.
+
+The layout is ``[text | special | (reserved) | speech | (padding)]``:
+
+    0                 .. text_size - 1                    byte-level BPE pieces
+    text_size         .. text_size + 17                   the special ids below, in order
+    speech_start_id   .. speech_start_id + num_codes - 1  speech codes
+    ...               .. size - 1                         rows that pad the matrices, never produced
+
+Speech ids are arithmetic and never pass through a string: the released text tokenizer lacks a
+string for the last code, so anything that formats codes as text breaks it (docs/porting.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from voiceglm.config import build
+from voiceglm.errors import ConfigError
+
+SPECIAL_NAMES = (
+    "endoftext",
+    "mask",
+    "gmask",
+    "smask",
+    "sop",
+    "eop",
+    "system",
+    "user",
+    "assistant",
+    "observation",
+    "begin_of_image",
+    "end_of_image",
+    "begin_of_video",
+    "end_of_video",
+    "begin_of_audio",
+    "end_of_audio",
+    "begin_of_transcription",
+    "end_of_transcription",
+)
+"""Special ids in the order in which GLM-4-Voice numbers them, right after the text ids."""
+
+
+def _special() -> Any:
+    return field(init=False, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids of one language model; every special id is an attribute of that name.
+
+    Attributes:
+        text_size: Number of text ids; they start at 0.
+        num_codes: Number of speech codes, K.
+        speech_start_id: The id of code 0.
+        size: Rows of the embedding, padding included.
+    """
+
+    text_size: int
+    num_codes: int
+    speech_start_id: int
+    size: int
+
+    endoftext: int = _special()
+    gmask: int = _special()
+    sop: int = _special()
+    system: int = _special()
+    user: int = _special()
+    assistant: int = _special()
+    observation: int = _special()
+    begin_of_audio: int = _special()
+    end_of_audio: int = _special()
+    begin_of_transcription: int = _special()
+    end_of_transcription: int = _special()
+
+    def __post_init__(self) -> None:
+        """Check that the ranges do not overlap, then number the special ids."""
+        if self.text_size < 1 or self.num_codes < 1:
+            raise ConfigError("a vocabulary needs at least one text id and one speech code")
+        special_end = self.text_size + len(SPECIAL_NAMES)
+        if self.speech_start_id < special_end:
+            raise ConfigError(
+                f"speech ids start at {self.speech_start_id}, inside the text and special ids "
+                f"that end at {special_end}; raise speech_start_id"
+            )
+        speech_end = self.speech_start_id + self.num_codes
+        if self.size < speech_end:
+            raise ConfigError(f"speech ids end at {speech_end}, past size {self.size}; raise size")
+        for offset, name in enumerate(SPECIAL_NAMES):
+            object.__setattr__(self, name, self.text_size + offset)
+
+    @classmethod
+    def compact(cls, text_size: int, num_codes: int, *, multiple: int = 64) -> "Vocabulary":
+        """Lay ids out without gaps, the size rounded up to a ``multiple`` (faster products)."""
+        start = text_size + len(SPECIAL_NAMES)
+        return cls(text_size, num_codes, start, -(-(start + num_codes) // multiple) * multiple)
+
+    @classmethod
+    def glm4voice(cls) -> "Vocabulary":
+        """Return the layout of the released GLM-4-Voice (docs/porting.md, vocabulary)."""
+        return cls(text_size=151_329, num_codes=16_384, speech_start_id=152_353, size=168_960)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Vocabulary":
+        """Build from what :meth:`to_dict` returned."""
+        return build(cls, values, where="vocabulary.")
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the four numbers that define the layout."""
+        names = ("text_size", "num_codes", "speech_start_id", "size")
+        return {name: asdict(self)[name] for name in names}
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The ids that end a reply: ``<|endoftext|>``, ``<|user|>``, ``<|observation|>``."""
+        return (self.endoftext, self.user, self.observation)
+
+    def speech_id(self, code: int) -> int:
+        """Return the id of a speech code in [0, num_codes).
+
+        Raises:
+            ConfigError: If there is no such code.
+        """
+        if not 0 <= code < self.num_codes:
+            raise ConfigError(f"speech code {code} is outside 0..{self.num_codes - 1}")
+        return self.speech_start_id + code
+
+    def code(self, id_: int) -> int:
+        """Return the speech code of a speech id.
+
+        Raises:
+            ConfigError: If the id is not a speech id.
+        """
+        if not self.is_speech(id_):
+            end = self.speech_start_id + self.num_codes - 1
+            raise ConfigError(f"id {id_} is not speech ({self.speech_start_id}..{end})")
+        return id_ - self.speech_start_id
+
+    def is_speech(self, id_: int) -> bool:
+        """Say whether an id is a speech code."""
+        return self.speech_start_id <= id_ < self.speech_start_id + self.num_codes
+
+    def is_text(self, id_: int) -> bool:
+        """Say whether an id is a piece of text, special ids excluded."""
+        return 0 <= id_ < self.text_size

@@ -1,0 +1,1 @@
+"""Live conversation: a voice chat over a socket."""
