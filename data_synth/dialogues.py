@@ -6,11 +6,12 @@ those of the assistant's one voice.
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from voiceglm.files import write_file
+from voiceglm.interleave import REPLY, keeps_ahead
 from voiceglm.manifest import Utterance
 
 Row = Mapping[str, Any]
@@ -54,15 +55,40 @@ def dialogue_rows(
             yield {"kind": "dialogue", "turns": [{"text": question.text}, _reply(question, codes)]}
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int]) -> int:
     """Write rows as JSON lines, whole or not at all.
+
+    Rows are left out if their speech would end before their text is written: a hasty reply has no
+    place in the alternation of 13 text and 26 speech ids.
+
+    Args:
+        path: The file to write.
+        rows: The rows.
+        count_ids: How many text ids a text has.
+
+    Returns:
+        How many rows were left out.
 
     Raises:
         OutputError: If the file cannot be written.
     """
+    rows = list(rows)
+    kept = [row for row in rows if all(_keeps_ahead(r, count_ids) for r in _replies(row))]
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    lines = (json.dumps(row, ensure_ascii=False) for row in kept)
     write_file(path, "".join(f"{line}\n" for line in lines).encode())
+    return len(rows) - len(kept)
+
+
+def _replies(row: Row) -> Sequence[Row]:
+    """Return what a row says in the alternation."""
+    if row["kind"] == "dialogue":
+        return row["turns"][1::2]
+    return [row] if row["kind"] == "streaming" else []
+
+
+def _keeps_ahead(reply: Row, count_ids: Callable[[str], int]) -> bool:
+    return keeps_ahead(count_ids(reply["text"]), len(reply["codes"]), REPLY)
 
 
 def _interleaved(questions: Sequence[Utterance], codes: Mapping[str, Any]) -> Iterator[Row]:

@@ -91,15 +91,17 @@ class AttentionRecognizer(nn.Module):
 
     def logits(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Score each text id given those before it: -> (B, U, V)."""
-        shifted = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) == IGNORED, self.pad_id)
+        shifted = labels.roll(1, dims=1)
+        shifted = shifted.masked_fill(shifted == IGNORED, self.pad_id)
         shifted[:, 0] = self.start_id
-        hidden = self.decoder(
-            input_ids=shifted,
-            encoder_hidden_states=states,
-            encoder_attention_mask=_key_bias(mask, shifted.shape[1]),
-            use_cache=False,
-        ).last_hidden_state
-        return F.linear(hidden, self.decoder.embed_tokens.weight)
+        decoder, length = self.decoder, shifted.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        past, heard = _bias(earlier[None, None]), _bias(mask[:, None, None, :])
+        hidden = decoder.embed_tokens(shifted) + decoder.embed_positions(shifted)
+        # transformers' own pass over these layers takes no mask of the encoder's padding.
+        for layer in decoder.layers:
+            hidden = layer(hidden, past, states, encoder_attention_mask=heard, use_cache=False)
+        return F.linear(decoder.layer_norm(hidden), decoder.embed_tokens.weight)
 
     def loss(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy over text ids, ()."""
@@ -107,11 +109,10 @@ class AttentionRecognizer(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
 
 
-def _key_bias(mask: Tensor, queries: int) -> Tensor:
-    """Forbid padded encoder states: (B, C) -> (B, 1, U, C), 0 or the lowest float."""
-    bias = torch.zeros(mask.shape, device=mask.device)
-    bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
-    return bias[:, None, None, :].expand(-1, 1, queries, -1)
+def _bias(allowed: Tensor) -> Tensor:
+    """Turn what may be attended into what is added to scores: 0, or the lowest float."""
+    bias = torch.zeros(allowed.shape, device=allowed.device)
+    return bias.masked_fill(~allowed, torch.finfo(bias.dtype).min)
 
 
 def build_recognizer(

@@ -120,6 +120,7 @@ class SpeechTokenizer(nn.Module):
             out.append([code for row, mask in kept for code in row[mask].tolist()])
         return out
 
+    @torch.inference_mode()
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:
         """Read the words off the codes: lower case, no punctuation.
 

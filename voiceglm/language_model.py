@@ -6,7 +6,7 @@ a reply is kept in the model: its memory is a :class:`ReplyCache` that the calle
 Letters used in shapes: L ids, V vocabulary, P legal ids.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -274,7 +274,7 @@ class VoiceLM:
         generator: torch.Generator | None = None,
         layout: Layout = REPLY,
         stop_ids: Sequence[int] | None = None,
-    ) -> Iterator[int]:
+    ) -> Generator[int, None, None]:
         """Continue ``ids``, one id at a time; close the iterator to stop.
 
         What has been yielded is in the cache but for the last id, whether the reply was
@@ -316,7 +316,7 @@ class VoiceLM:
     @torch.inference_mode()
     def _continue(
         self, ids: list[int], cache: ReplyCache, choices: "_Choices", layout: Layout, room: int
-    ) -> Iterator[int]:
+    ) -> Generator[int, None, None]:
         position = layout.start()
         pending = cache.rewind(ids)
         for _ in range(room):

@@ -6,7 +6,7 @@ finished stages are not run again, and a stopped one goes on from its newest che
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -29,10 +29,10 @@ from voiceglm.checkpoint import load_into, read_tensors, write_checkpoint
 from voiceglm.config import build, load_yaml
 from voiceglm.errors import ConfigError
 from voiceglm.files import CHECKSUMS, checksums, new_folder, write_file
-from voiceglm.language_model import LanguageModelConfig, VoiceLM
+from voiceglm.language_model import TOKENIZER_FILE, LanguageModelConfig, VoiceLM
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import PromptFormat
-from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import LanguageTraining, Source, train_language_model
 from voiceglm.training import TrainConfig
 
@@ -184,41 +184,49 @@ def _save_part(folder: Path, part: FlowModel | HiFTGenerator) -> None:
 
 
 def _rows(run: Run) -> None:
+    """Train the text tokenizer and write what the language model reads."""
     folder = run.folder / "rows"
-    questions, answers = run.codes("questions"), run.codes("answers")
-    heard, spoken = questions + run.codes("readings"), answers + run.codes("replies")
-    write_rows(folder / "pretraining.jsonl", pretraining_rows(heard, spoken, questions))
-    write_rows(folder / "dialogues.jsonl", dialogue_rows(questions, answers))
+    sets = ("questions", "answers", "readings", "replies")
+    questions, answers, readings, replies = map(run.codes, sets)
+    texts = [row.text or "" for row in (*questions, *answers, *readings, *replies)]
+    wire = [*PromptFormat().texts()] * 100  # so that the fixed texts cost few ids
+    text_tokenizer = train_text_tokenizer(
+        [*texts, *wire], run.config.language_model.text_vocabulary
+    )
+    write_file(folder / TOKENIZER_FILE, text_tokenizer.to_str().encode())
+
+    def count_ids(text: str) -> int:
+        return len(text_tokenizer.encode(text).ids)
+
+    pretraining = pretraining_rows(questions + readings, answers + replies, questions)
+    rows = {"pretraining": pretraining, "dialogues": dialogue_rows(questions, answers)}
+    left_out = {
+        name: write_rows(folder / f"{name}.jsonl", part, count_ids) for name, part in rows.items()
+    }
+    write_file(folder / "left_out.json", json.dumps(left_out).encode())
 
 
 def _pretraining(run: Run) -> None:
     recipe = run.config.language_model
-    prompt_format = PromptFormat()
-    sets = ("questions", "answers", "readings", "replies")
-    texts = [utterance.text or "" for name in sets for utterance in run.speech(name)]
-    wire = list(prompt_format.texts()) * 100  # so that the fixed texts cost few ids
     model = VoiceLM.new(
         recipe.model,
-        train_text_tokenizer([*texts, *wire], recipe.text_vocabulary),
+        load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE),
         num_codes=_num_codes(run),
-        prompt_format=prompt_format,
         seed=recipe.pretraining.train.seed,
     )
-    _train_model(run, model, "pretraining", ["pretraining"], recipe.pretraining)
+    _train_model(run, model, "pretraining", "pretraining", recipe.pretraining)
 
 
 def _finetuning(run: Run) -> None:
     model = VoiceLM.from_pretrained(run.folder / "pretraining" / "model")
     stage = run.config.language_model.finetuning
-    _train_model(run, model, "finetuning", ["dialogues"], stage)
+    _train_model(run, model, "finetuning", "dialogues", stage)
 
 
-def _train_model(
-    run: Run, model: VoiceLM, name: str, rows: Iterable[str], stage: LanguageStage
-) -> None:
-    sources = [Source(run.folder / "rows" / f"{row}.jsonl") for row in rows]
+def _train_model(run: Run, model: VoiceLM, name: str, rows: str, stage: LanguageStage) -> None:
+    source = Source(run.folder / "rows" / f"{rows}.jsonl")
     folder = run.folder / name
-    train_language_model(model, sources, stage.objective, stage.train, folder / "train")
+    train_language_model(model, [source], stage.objective, stage.train, folder / "train")
     model.save(folder / "model", replace=True)
 
 

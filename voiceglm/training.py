@@ -185,10 +185,19 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
-        generator = torch.Generator().manual_seed(self.args.seed)
-        return LengthGroupedSampler(
-            self.args.train_batch_size, lengths=list(self.lengths), generator=generator
-        )
+        return _LengthGroups(self.args.train_batch_size, list(self.lengths), self.args.seed)
+
+
+class _LengthGroups(LengthGroupedSampler):
+    """Items of about equal length together, in an order that follows from seed and epoch alone."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator().manual_seed(seed))
+        self._seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of this epoch, so that a resumed run repeats it."""
+        self.generator.manual_seed(self._seed + epoch)
 
 
 class _Metrics(TrainerCallback):
