@@ -39,7 +39,14 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.train",
     },
     {"voiceglm.chat", "voiceglm.pretrained", "voiceglm.evaluate", "data_synth"},
-    {"web", "voiceglm.recipe", "voiceglm.doctor", "voiceglm.bench", "voiceglm.commands"},
+    {
+        "web",
+        "voiceglm.recipe",
+        "voiceglm.report",
+        "voiceglm.doctor",
+        "voiceglm.bench",
+        "voiceglm.commands",
+    },
 ]
 BY_NAME = {"voiceglm", "voiceglm.cli"}  # the lazy facade and the command table import by string
 TRAINING_LOOPS = {"fit", "train"}  # may be longer than other functions

@@ -20,16 +20,21 @@ class Example:
 
     samples: Tensor  # (num_samples,), at the tokenizer's rate
     labels: list[int]  # what is said
+    generator: torch.Generator  # where further draws for this example come from
 
 
 class SpeechDataset(Dataset[Example]):
-    """Utterances with their text, disturbed anew each time they are drawn.
+    """Utterances with their text, disturbed anew in each pass over them.
+
+    Every draw follows from the seed, the pass and the number of the utterance. The Trainer fetches
+    a batch ahead, so draws from the global generator would differ once a run is resumed.
 
     Args:
         utterances: With text.
         recognizer: Spells the text.
         sample_rate: In hertz.
         augmentation: ``None`` for clean speech.
+        seed: Of every draw.
     """
 
     def __init__(
@@ -39,11 +44,18 @@ class SpeechDataset(Dataset[Example]):
         *,
         sample_rate: int,
         augmentation: AugmentationConfig | None,
+        seed: int = 0,
     ):
         self._utterances = utterances
         self._recognizer = recognizer
         self._sample_rate = sample_rate
         self._augmentation = augmentation
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which pass over the utterances begins."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._utterances)
@@ -51,11 +63,11 @@ class SpeechDataset(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         utterance = self._utterances[index]
         samples = read_samples(utterance, self._sample_rate)
+        seed = (self._seed * 1_000_003 + self._epoch) * 1_000_003 + index
+        generator = torch.Generator().manual_seed(seed % 2**63)
         if self._augmentation is not None:
-            # The Trainer saves and restores the global generator, which makes resuming exact.
-            generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
             samples = augment(samples, self._sample_rate, self._augmentation, generator)
-        return Example(samples, self._recognizer.labels(utterance.text or ""))
+        return Example(samples, self._recognizer.labels(utterance.text or ""), generator)
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ class Collate:
 
     def __call__(self, examples: list[Example]) -> dict[str, Any]:
         """Return ``features`` (B, F, L), ``mask`` (B, L) and ``labels`` (B, U)."""
-        size = _JOINED[int(torch.randint(len(_JOINED), ()))]
+        size = _JOINED[_draw(len(_JOINED), examples[0].generator)]
         groups = [examples[start : start + size] for start in range(0, len(examples), size)]
         joined = [self._join(group) for group in groups]
         batch = self.features([example.samples for example in joined])
@@ -86,12 +98,17 @@ class Collate:
     def _join(self, group: list[Example]) -> Example:
         samples, labels = group[0].samples[: self.max_samples], group[0].labels
         for example in group[1:]:
-            pause = torch.zeros(int(torch.randint(self.max_samples // 32, ())))
+            pause = torch.zeros(_draw(self.max_samples // 32, example.generator))
             longer = torch.cat([samples, pause, example.samples])
             if len(longer) > self.max_samples:
                 break
             samples, labels = longer, [*labels, self.space, *example.labels]
-        return Example(samples, labels)
+        return Example(samples, labels, group[0].generator)
+
+
+def _draw(end: int, generator: torch.Generator) -> int:
+    """Draw one of 0 to ``end - 1``."""
+    return int(torch.randint(end, (), generator=generator))
 
 
 _JOINED = (1, 1, 1, 1, 2, 2, 4)  # how many examples become one, drawn for each batch

@@ -149,7 +149,7 @@ class SpeechTokenizer(nn.Module):
         if encoded.codes is not None:
             assert self.encoder.quantizer is not None, "codes come from a quantizer"
             scalars["commitment"] = encoded.commitment
-            scalars["codes_used"] = (self.encoder.quantizer.counts > 0.02).float().mean()
+            scalars["perplexity"] = self.encoder.quantizer.perplexity
         return scalars
 
     def _pieces(self, batch: Sequence[Tensor], sample_rate: int) -> list[list[Tensor]]:

@@ -62,6 +62,12 @@ class Quantizer(nn.Module):
         """Moving average of frames assigned to each entry per training step, (N,)."""
         return self.library._codebook.cluster_size[0]
 
+    @property
+    def perplexity(self) -> Tensor:
+        """How many entries are in equal use, by the moving average, (); N at the best."""
+        shares = self.counts / self.counts.sum()
+        return (-(shares * shares.clamp(min=1e-12).log()).sum()).exp()
+
     def encode(self, frames: Tensor) -> Tensor:
         """Return the nearest entry of each frame: (B, T, D) -> (B, T).
 

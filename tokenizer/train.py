@@ -51,7 +51,13 @@ def train_tokenizer(
         raise ConfigError("model.recognizer.kind must be ctc; nothing else can be trained yet")
     sizes = config.model
     rate = sizes.features.sample_rate
-    dataset = SpeechDataset(spoken, recognizer, sample_rate=rate, augmentation=config.augmentation)
+    dataset = SpeechDataset(
+        spoken,
+        recognizer,
+        sample_rate=rate,
+        augmentation=config.augmentation,
+        seed=config.train.seed,
+    )
     collate = Collate(
         LogMel(sizes.features),
         space=recognizer.alphabet.index(" ") + 1,

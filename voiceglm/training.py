@@ -185,19 +185,28 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
-        return _LengthGroups(self.args.train_batch_size, list(self.lengths), self.args.seed)
+        return _LengthGroups(
+            self.args.train_batch_size, list(self.lengths), self.args.seed, train_dataset
+        )
 
 
 class _LengthGroups(LengthGroupedSampler):
-    """Items of about equal length together, in an order that follows from seed and epoch alone."""
+    """Items of about equal length together, in an order that follows from seed and epoch alone.
 
-    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+    A dataset with a ``set_epoch`` is told too: it can draw from seed, epoch and item. It must not
+    draw from the global generator, because batches are fetched ahead of the step that uses them.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int, dataset: Any):
         super().__init__(batch_size, lengths=lengths, generator=torch.Generator().manual_seed(seed))
         self._seed = seed
+        self._dataset = dataset
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of this epoch, so that a resumed run repeats it."""
         self.generator.manual_seed(self._seed + epoch)
+        if hasattr(self._dataset, "set_epoch"):
+            self._dataset.set_epoch(epoch)
 
 
 class _Metrics(TrainerCallback):

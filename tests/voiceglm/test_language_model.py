@@ -18,8 +18,8 @@ TINY = LanguageModelConfig(
     intermediate_size=48,
     context_length=160,
 )
-GREEDY = Sampling(temperature=0, max_new_ids=60)
-WILD = Sampling(temperature=5.0, top_p=1.0, max_new_ids=80)
+GREEDY = Sampling(temperature=0, max_new_ids=45)
+WILD = Sampling(temperature=5.0, top_p=1.0, max_new_ids=60)
 
 
 @pytest.fixture(scope="module")
@@ -172,17 +172,17 @@ def test_sampling_follows_the_odds() -> None:
 
     def shares(sampling: Sampling) -> list[float]:
         generator = seeded(0)
-        draws = [sampling.choose(logits, generator) for _ in range(4000)]
+        draws = [sampling.choose(logits, generator) for _ in range(2000)]
         return [draws.count(n) / len(draws) for n in range(4)]
 
     whole = Sampling(temperature=1.0, top_p=1.0)
-    assert shares(whole) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
+    assert shares(whole) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.04)
     nucleus = Sampling(temperature=1.0, top_p=0.7)
-    assert shares(nucleus) == pytest.approx([0.625, 0.375, 0, 0], abs=0.03)
+    assert shares(nucleus) == pytest.approx([0.625, 0.375, 0, 0], abs=0.04)
     best = Sampling(temperature=1.0, top_p=1.0, top_k=1)
     assert shares(best) == [1, 0, 0, 0]
     cold = Sampling(temperature=0.5, top_p=1.0)
-    assert shares(cold)[0] == pytest.approx(0.25 / 0.365, abs=0.03)
+    assert shares(cold)[0] == pytest.approx(0.25 / 0.365, abs=0.04)
 
 
 def test_speech_may_have_its_own_temperature() -> None:

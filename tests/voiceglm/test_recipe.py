@@ -1,0 +1,70 @@
+"""The smoke recipe: the stages of the bundled model, tiny, each learning, to a model that loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from voiceglm.cli import main
+from voiceglm.errors import ConfigError
+from voiceglm.files import checksums
+from voiceglm.pretrained import load_chat
+from voiceglm.recipe import STAGES, Run, load_recipe, run_recipe
+
+pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
+
+LEARNED = {
+    "tokenizer": "text_loss",
+    "recognizer": "text_loss",
+    "vocoder": "mel",
+    "flow": "flow_loss",
+    "pretraining": "loss",
+    "finetuning": "loss",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole smoke run, made by the command itself."""
+    folder = tmp_path_factory.mktemp("recipe") / "run"
+    assert main(["recipe", "nano", "--smoke", "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("stage", "name"), LEARNED.items())
+def test_every_loss_falls(finished: Path, stage: str, name: str) -> None:
+    lines = (finished / stage / "train" / "metrics.jsonl").read_text().splitlines()
+    losses = [row[name] for row in map(json.loads, lines) if name in row]
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+def test_the_result_is_a_model(finished: Path) -> None:
+    folder = finished / "model" / "nano-smoke"
+    assert json.loads((folder / "checksums.json").read_text()) == checksums(folder)
+    chat = load_chat(folder)
+    codes = chat.tokenizer.encode(chat.decoder.decode(list(range(20))), 22_050)
+    assert len(codes) == 20
+
+
+def test_finished_stages_are_not_run_again(finished: Path) -> None:
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+    before = times()
+    run_recipe(Run(load_recipe("nano-smoke"), finished))
+    assert times() == before
+
+
+def test_an_unknown_stage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no stage called 'flaw'; known: speech"):
+        run_recipe(Run(load_recipe("nano-smoke"), tmp_path), ["flaw"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_recipes_have_the_same_stages_and_settings() -> None:
+    nano, smoke = load_recipe("nano"), load_recipe("nano-smoke")
+    assert nano.name == "nano"
+    assert smoke.name == "nano-smoke"
+    assert set(LEARNED) < set(STAGES)
+    with pytest.raises(ConfigError, match="no recipe called 'nani'"):
+        load_recipe("nani")
