@@ -32,9 +32,13 @@ class Line:
     extra: dict[str, Any] = field(default_factory=dict)  # kept in the manifest
 
 
+Make = Callable[[int, random.Random], Line]
+"""Gives line number n, drawn from a generator that is seeded for each pack."""
+
+
 def speak(
     folder: Path,
-    make: Callable[[int, random.Random], Line],
+    make: Make,
     *,
     num_lines: int,
     sample_rate: int,
@@ -44,7 +48,7 @@ def speak(
 
     Args:
         folder: Packs and ``manifest.jsonl`` are kept here; finished packs are not made again.
-        make: Gives line number n, drawn from a generator that is seeded for each pack.
+        make: Gives each line.
         num_lines: How many lines.
         sample_rate: Of the recordings, in hertz.
         seed: Names the run; with a pack's number it decides everything the pack says.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_synth import corpus
-from data_synth.speak import Line, speak
+from data_synth.speak import Line, Make, speak
 from data_synth.tts import ASSISTANT
 from data_synth.tts import SAMPLE_RATE as REPLY_RATE
 from voiceglm.manifest import Utterance
@@ -32,49 +32,20 @@ def speak_sets(folder: Path, data: DataConfig) -> None:
         DependencyError: If the synthesizer is not installed.
         OutputError: If a folder cannot be written.
     """
-    questions = speak(
-        folder / "questions",
-        lambda _, rng: corpus.question(rng, "train"),
-        num_lines=data.questions,
-        sample_rate=USER_RATE,
-        seed="questions",
+
+    def spoken(name: str, rate: int, count: int, make: Make) -> list[Utterance]:
+        return speak(folder / name, make, num_lines=count, sample_rate=rate, seed=name)
+
+    question, reading = corpus.question, corpus.reading
+    questions = spoken(
+        "questions", USER_RATE, data.questions, lambda _, rng: question(rng, "train")
     )
     answers = unique_answers(questions)
-    speak(
-        folder / "answers",
-        lambda number, _: Line(answers[number], ASSISTANT),
-        num_lines=len(answers),
-        sample_rate=REPLY_RATE,
-        seed="answers",
-    )
-    speak(
-        folder / "readings",
-        lambda _, rng: corpus.reading(rng, "train"),
-        num_lines=data.readings,
-        sample_rate=USER_RATE,
-        seed="readings",
-    )
-    speak(
-        folder / "replies",
-        lambda _, rng: corpus.reply(rng),
-        num_lines=data.replies,
-        sample_rate=REPLY_RATE,
-        seed="replies",
-    )
-    speak(
-        folder / "test_questions",
-        lambda _, rng: corpus.question(rng, "test"),
-        num_lines=data.test_questions,
-        sample_rate=USER_RATE,
-        seed="test_questions",
-    )
-    speak(
-        folder / "test_readings",
-        lambda _, rng: corpus.reading(rng, "test"),
-        num_lines=data.test_readings,
-        sample_rate=USER_RATE,
-        seed="test_readings",
-    )
+    spoken("answers", REPLY_RATE, len(answers), lambda n, _: Line(answers[n], ASSISTANT))
+    spoken("readings", USER_RATE, data.readings, lambda _, rng: reading(rng, "train"))
+    spoken("replies", REPLY_RATE, data.replies, lambda _, rng: corpus.reply(rng))
+    spoken("test_questions", USER_RATE, data.test_questions, lambda _, rng: question(rng, "test"))
+    spoken("test_readings", USER_RATE, data.test_readings, lambda _, rng: reading(rng, "test"))
 
 
 def unique_answers(questions: list[Utterance]) -> list[str]:

@@ -115,6 +115,7 @@ class VoiceChat:
         self._history = prompt
         vocabulary, text = self.model.vocabulary, self.model.text_stream()
         codes: list[int] = []
+        held: list[int] = []  # text ids that wait for the rest of a character
         finished = False
         for new in ids:
             if new in vocabulary.stop_ids:
@@ -123,10 +124,13 @@ class VoiceChat:
             self._history.append(new)  # kept even if the caller stops listening here
             if vocabulary.is_speech(new):
                 codes.append(vocabulary.code(new))
-            elif written := text.push([new]):
-                yield TextDelta(written, (new,))
+                continue
+            held.append(new)
+            if written := text.push([new]):
+                yield TextDelta(written, tuple(held))
+                held = []
         if rest := text.finish():
-            yield TextDelta(rest, ())
+            yield TextDelta(rest, tuple(held))
         if codes:
             yield AudioDelta(
                 self.decoder.decode(codes, generator=generator), self.decoder.sample_rate

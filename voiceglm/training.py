@@ -186,7 +186,7 @@ class _Trainer(Trainer):
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
         return _LengthGroups(
-            self.args.train_batch_size, list(self.lengths), self.args.seed, train_dataset
+            self.args.train_batch_size, list(self.lengths), self.args.seed, self.train_dataset
         )
 
 

@@ -1,0 +1,193 @@
+"""The training loop: what is logged, what is refused, and how a stopped run goes on."""
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from voiceglm.errors import ConfigError, TrainingError
+from voiceglm.training import METRICS, TrainConfig, fit, newest_checkpoint
+
+CONFIG = TrainConfig(steps=6, batch_size=4, peak_lr=0.05, warmup_steps=1, save_every=2, log_every=2)
+
+
+class Model(nn.Module):
+    """Fits a line; says how far off it is. ``config`` must survive the Trainer."""
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        self.config = "mine"
+        self.line = nn.Linear(2, 1)
+        nn.init.normal_(self.line.weight, generator=torch.Generator().manual_seed(seed))
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        self.seen.append(len(x))
+        error = self.line(x)[:, 0] - y
+        loss = error.square().mean()
+        return {"loss": loss, "twice": 2 * loss, "noise": torch.rand(())}
+
+
+class Points(Dataset[tuple[Tensor, float]]):
+    """Points of a line; one of them may be no number."""
+
+    def __init__(self, bad: int | None = None):
+        self.bad = bad
+        self.epochs: list[int] = []
+        self.drawn: list[int] = []
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[Tensor, float]:
+        self.drawn.append(index)
+        x = torch.randn(2, generator=torch.Generator().manual_seed(index))
+        return x, math.nan if index == self.bad else float(3 * x[0] - x[1] + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+
+def collate(items: list[tuple[Tensor, float]]) -> dict[str, Any]:
+    return {"x": torch.stack([x for x, _ in items]), "y": torch.tensor([y for _, y in items])}
+
+
+def run(
+    folder: Path,
+    config: TrainConfig = CONFIG,
+    points: Points | None = None,
+    lengths: list[int] | None = None,
+) -> Model:
+    model = Model()
+    fit(model, points or Points(), collate, config, folder, lengths=lengths)
+    return model
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return {int(row["step"]): row["loss"] for row in rows(folder) if "loss" in row}
+
+
+def test_metrics_are_lines_of_numbers(tmp_path: Path) -> None:
+    model = run(tmp_path)
+    assert model.config == "mine"
+    logged = [row for row in rows(tmp_path) if "loss" in row]
+    assert [row["step"] for row in logged] == [2, 4, 6]
+    for row in logged:
+        assert row["twice"] == pytest.approx(2 * row["loss"])
+        assert 0 < row["noise"] < 1
+        assert row["learning_rate"] >= 0
+        assert row["grad_norm"] > 0
+    assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+def test_a_logged_value_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+    run(tmp_path / "each", TrainConfig(steps=4, batch_size=4, log_every=1))
+    run(tmp_path / "some", TrainConfig(steps=4, batch_size=4, log_every=2))
+    each, some = losses(tmp_path / "each"), losses(tmp_path / "some")
+    assert some[4] == pytest.approx((each[3] + each[4]) / 2, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_losses(tmp_path: Path) -> None:
+    once, again, other = (
+        run(tmp_path / name, TrainConfig(steps=4, batch_size=4, log_every=1, seed=seed))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
+    assert torch.equal(once.line.weight, again.line.weight)
+    assert not torch.equal(once.line.weight, other.line.weight)
+
+
+@pytest.mark.parametrize("lengths", [None, list(range(10))], ids=["shuffled", "by length"])
+@pytest.mark.parametrize("step", [2, 4])
+def test_resuming_equals_never_having_stopped(
+    tmp_path: Path, lengths: list[int] | None, step: int
+) -> None:
+    config = TrainConfig(steps=6, batch_size=4, peak_lr=0.05, save_every=2, log_every=1)
+    whole = run(tmp_path, config, lengths=lengths)
+    before = losses(tmp_path)
+    (tmp_path / METRICS).unlink()
+    for later in (4, 6):
+        if later > step:
+            shutil.rmtree(tmp_path / f"checkpoint-{later}", ignore_errors=True)
+    if not (tmp_path / f"checkpoint-{step}").is_dir():  # only two are kept
+        shutil.rmtree(tmp_path)
+        run(tmp_path, TrainConfig(**{**vars(config), "steps": step}), lengths=lengths)
+        pytest.skip("the older checkpoint was removed, as it should be")
+    resumed = run(tmp_path, config, lengths=lengths)
+    assert resumed.seen[0] == (4 if step % 3 else 2), "the batch after the checkpoint"
+    assert torch.equal(resumed.line.weight, whole.line.weight)
+    assert losses(tmp_path) == {n: loss for n, loss in before.items() if n > step}
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    whole = run(tmp_path)
+    again = run(tmp_path)
+    assert not again.seen
+    assert torch.equal(again.line.weight, whole.line.weight)
+
+
+def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) is None
+    run(tmp_path / "run")
+    source = tmp_path / "run" / "checkpoint-6"
+    for number in (2, 10, 12, 14, 16):
+        shutil.copytree(source, tmp_path / f"checkpoint-{number}")
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-16"
+    (tmp_path / "checkpoint-16" / "trainer_state.json").unlink()  # killed before the last file
+    os.truncate(tmp_path / "checkpoint-14" / "trainer_state.json", 20)
+    os.truncate(tmp_path / "checkpoint-12" / "model.safetensors", 60)
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10", "10 is more than 2"
+
+
+def test_a_truncated_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    whole = run(tmp_path)
+    weights = tmp_path / "checkpoint-6" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1)
+    resumed = run(tmp_path)
+    assert len(resumed.seen) == 2, "from step 4"
+    assert torch.equal(resumed.line.weight, whole.line.weight)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss is nan at step \d; the last checkpoint is kept"):
+        run(tmp_path, points=Points(bad=3))
+    config = TrainConfig(steps=6, batch_size=10, save_every=1, precision="float32")
+    run(tmp_path / "kept", TrainConfig(**{**vars(config), "steps": 2}))
+    with pytest.raises(TrainingError, match="at step 2"):
+        run(tmp_path / "kept", config, points=Points(bad=0))
+    assert newest_checkpoint(tmp_path / "kept") == tmp_path / "kept" / "checkpoint-2"
+
+
+def test_batches_hold_items_of_about_equal_length(tmp_path: Path) -> None:
+    points = Points()
+    config = TrainConfig(steps=10, batch_size=2)
+    run(tmp_path, config, points, lengths=[10 * n for n in range(10)])
+    pairs = [sorted(points.drawn[n : n + 2]) for n in range(0, 20, 2)]
+    assert all(high - low == 1 for low, high in pairs), pairs
+    epochs = [points.drawn[:10], points.drawn[10:20]]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert sorted(set(points.epochs)) == [0, 1], "the data is told which pass begins"
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "save_every", "log_every", "peak_lr"])
+def test_impossible_settings_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.{name} must be .*, got 0"):
+        TrainConfig(**{"steps": 1, name: 0})
+
+
+def test_precision_is_obeyed() -> None:
+    assert TrainConfig(steps=1, precision="bfloat16").bfloat16
+    assert not TrainConfig(steps=1, precision="float32").bfloat16
+    assert isinstance(TrainConfig(steps=1).bfloat16, bool)
