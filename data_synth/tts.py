@@ -77,10 +77,10 @@ class Espeak:
         self._library.espeak_Synth(
             data, len(data) + 1, 0, _CHARACTER_POSITIONS, 0, _UTF8, None, None
         )
-        if not self._pieces:
+        samples = np.concatenate([*self._pieces, np.zeros(0, np.int16)]).astype(np.float32)
+        if not samples.any():
             raise SynthesisError(f"espeak-ng said nothing for {text[:60]!r}")
-        samples = np.concatenate(self._pieces).astype(np.float32) / 32_768.0
-        return trim(torch.from_numpy(samples))
+        return trim(torch.from_numpy(samples / 32_768.0))
 
     def _receive(self, wave: ctypes.Array, count: int, events: int) -> int:
         del events

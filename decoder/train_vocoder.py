@@ -317,19 +317,24 @@ def _loop(run: VocoderRun, clips: Clips, unseen: Clips, folder: Path) -> None:
     start = time.monotonic()
     with tqdm(total=train.steps, initial=run.step, desc="vocoder", unit="step") as bar:
         while run.step < train.steps:
-            row: dict[str, float] = run.learn(run.batch(clips))
+            losses = run.learn(run.batch(clips))
             bar.update()
-            last = run.step == train.steps
-            save = last or run.step % train.save_every == 0
-            if save and len(unseen):
-                row |= copy_synthesis_error(run.generator, (unseen[i] for i in range(len(unseen))))
+            save = run.step == train.steps or run.step % train.save_every == 0
             if save or run.step % train.log_every == 0:
-                bar.set_postfix(mel=row["mel"], pitch=row["pitch"])
-                row = {"step": run.step, "seconds": round(time.monotonic() - start, 1), **row}
-                with (folder / METRICS).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                bar.set_postfix(mel=losses["mel"], pitch=losses["pitch"])
+                seconds = round(time.monotonic() - start, 1)
+                unheard = unseen if save else None
+                _log(run, {"step": run.step, "seconds": seconds, **losses}, unheard, folder)
             if save:
                 _save(run, folder / CHECKPOINT)
+
+
+def _log(run: VocoderRun, row: dict[str, float], unseen: Clips | None, folder: Path) -> None:
+    """Append a row to the metrics, with the error on held-out clips where they are given."""
+    if unseen:
+        row |= copy_synthesis_error(run.generator, (unseen[i] for i in range(len(unseen))))
+    with (folder / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 @torch.no_grad()

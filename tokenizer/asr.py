@@ -140,6 +140,6 @@ def build_recognizer(
         decoder_start_token_id=config.start_id,
         dropout=0.0,
         activation_function="gelu",
-        attn_implementation="sdpa",
     )
+    whisper._attn_implementation = "sdpa"
     return AttentionRecognizer(config, whisper)

@@ -88,8 +88,8 @@ class WhisperVQEncoder(nn.Module):
             encoder_ffn_dim=sizes.feedforward_width,
             activation_function="gelu",
             dropout=sizes.dropout,
-            attn_implementation="sdpa",
         )
+        whisper._attn_implementation = "sdpa"
         padding = 0 if sizes.causal_convolution else 1
         self.conv1 = nn.Conv1d(config.features.num_mel_bins, sizes.width, 3, padding=padding)
         self.conv2 = nn.Conv1d(sizes.width, sizes.width, 3, stride=FEATURE_STRIDE, padding=padding)

@@ -47,7 +47,7 @@ class Quantizer(nn.Module):
             decay=config.ema_decay,
             eps=1e-5,
             kmeans_init=config.kmeans_init,
-            threshold_ema_dead_code=config.revive_below,
+            threshold_ema_dead_code=config.revive_below,  # type: ignore[arg-type]  a float works
             commitment_weight=config.commitment_weight,
             rotation_trick=False,  # the reference passes gradients straight through
         )
@@ -60,7 +60,9 @@ class Quantizer(nn.Module):
     @property
     def counts(self) -> Tensor:
         """Moving average of frames assigned to each entry per training step, (N,)."""
-        return self.library._codebook.cluster_size[0]
+        counts = self.library._codebook.cluster_size
+        assert isinstance(counts, Tensor), "the library keeps its counts in a buffer"
+        return counts[0]
 
     @property
     def perplexity(self) -> Tensor:

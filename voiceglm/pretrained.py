@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from decoder.model import SpeechDecoder
 from tokenizer.model import SpeechTokenizer
 from voiceglm.chat import VoiceChat
@@ -27,7 +29,7 @@ def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
             raise CheckpointError(f"{folder} is not a whole model: it has no folder {part}/")
     tokenizer = SpeechTokenizer.from_pretrained(folder).to(device)
     model = VoiceLM.from_pretrained(folder)
-    model.network.to(device)
+    nn.Module.to(model.network, device)  # transformers' own signature confuses type checkers
     decoder = SpeechDecoder.from_pretrained(folder).to(device)
     codes = {tokenizer.num_codes, model.vocabulary.num_codes, decoder.num_codes}
     if len(codes) > 1:

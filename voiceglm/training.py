@@ -169,9 +169,10 @@ class _Trainer(Trainer):
         for name, value in scalars.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
         self._calls += 1
-        if not math.isfinite(float(scalars["loss"].detach())):
+        loss = float(scalars["loss"].detach())
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"loss is {float(scalars['loss'])} at step {self.state.global_step}; "
+                f"loss is {loss} at step {self.state.global_step}; "
                 "the last checkpoint is kept, lower train.peak_lr"
             )
         return (scalars["loss"], scalars) if return_outputs else scalars["loss"]
@@ -198,13 +199,14 @@ class _LengthGroups(LengthGroupedSampler):
     """
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int, dataset: Any):
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator().manual_seed(seed))
+        self._order = torch.Generator().manual_seed(seed)
+        super().__init__(batch_size, lengths=lengths, generator=self._order)
         self._seed = seed
         self._dataset = dataset
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of this epoch, so that a resumed run repeats it."""
-        self.generator.manual_seed(self._seed + epoch)
+        self._order.manual_seed(self._seed + epoch)
         if hasattr(self._dataset, "set_epoch"):
             self._dataset.set_epoch(epoch)
 

@@ -68,7 +68,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the manifest .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the manifest .*: No such file"):
         read_manifest(tmp_path / "m.jsonl")
 
 

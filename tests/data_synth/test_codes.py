@@ -1,0 +1,132 @@
+"""Codes of a set: the same whatever is encoded beside them, noise as asked and repeatable."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import data_synth.codes
+from data_synth.codes import encode_set
+from tokenizer.config import EncoderConfig, FeatureConfig, QuantizerConfig, TokenizerConfig
+from tokenizer.model import SpeechTokenizer
+from voiceglm.audio import save_audio
+from voiceglm.errors import AudioError
+from voiceglm.manifest import Utterance, read_manifest
+
+RATE = 16_000
+CONFIG = TokenizerConfig(
+    features=FeatureConfig(num_mel_bins=20, fixed_floor=-5.0),
+    encoder=EncoderConfig(
+        width=16,
+        num_heads=2,
+        feedforward_width=16,
+        num_layers=1,
+        max_frames=256,
+        pool_after=1,
+        quantize_after=1,
+        block_frames=40,
+    ),
+    quantizer=QuantizerConfig(codebook_size=64),
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> SpeechTokenizer:
+    """Random, its codebook made of what it says about noise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = SpeechTokenizer(CONFIG).eval()
+    noise = torch.randn(64 * 1_280, generator=torch.Generator().manual_seed(0))
+    swell = torch.linspace(0.01, 0.5, 64).repeat_interleave(1_280)
+    features = tokenizer.features([noise * swell])
+    quantizer = tokenizer.encoder.quantizer
+    assert quantizer is not None
+    with torch.no_grad():
+        quantizer.codebook.copy_(tokenizer.encoder(features.values, features.mask).pooled[0])
+    return tokenizer
+
+
+@pytest.fixture
+def utterances(tmp_path: Path) -> list[Utterance]:
+    """Nine recordings of different length: tones that rise."""
+    found = []
+    for number in range(9):
+        seconds = 0.3 + 0.17 * ((5 * number) % 9)
+        time = torch.arange(int(seconds * RATE)) / RATE
+        hertz = 200 * (number + 1) * (1 + time)
+        path = tmp_path / f"{number}.wav"
+        samples = 0.3 * torch.sin(2 * torch.pi * (hertz / RATE).cumsum(0))
+        save_audio(path, samples, RATE)
+        extra = {"answer": f"Answer {number}."}
+        found.append(Utterance(path, f"q {number}", num_samples=len(samples), extra=extra))
+    return found
+
+
+def codes(path: Path) -> list[list[int]]:
+    return [utterance.extra["codes"] for utterance in read_manifest(path)]
+
+
+def test_every_utterance_keeps_what_is_known_of_it(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    encode_set(tokenizer, utterances, tmp_path / "new" / "m.jsonl")
+    found = read_manifest(tmp_path / "new" / "m.jsonl")
+    for before, after in zip(utterances, found, strict=True):
+        assert (after.text, after.num_samples) == (before.text, before.num_samples)
+        assert after.extra["answer"] == before.extra["answer"]
+        assert len(after.extra["codes"]) == -(-(before.num_samples or 0) // 1_280)
+        assert after.path.samefile(before.path)
+    assert len({code for row in codes(tmp_path / "new" / "m.jsonl") for code in row}) > 8
+
+
+@pytest.mark.parametrize("noisy_share", [0.0, 0.5])
+def test_codes_do_not_depend_on_the_batch(
+    tokenizer: SpeechTokenizer,
+    utterances: list[Utterance],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    noisy_share: float,
+) -> None:
+    found = []
+    for size in (1, 2, 4, 32):
+        monkeypatch.setattr(data_synth.codes, "_BATCH", size)
+        path = tmp_path / f"{size}.jsonl"
+        encode_set(tokenizer, utterances, path, noisy_share=noisy_share, seed=3)
+        found.append(codes(path))
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_a_share_is_disturbed_and_always_the_same(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    def run(name: str, share: float, seed: int = 1) -> list[list[int]]:
+        encode_set(tokenizer, utterances, tmp_path / name, noisy_share=share, seed=seed)
+        return codes(tmp_path / name)
+
+    clean, half, again = run("a", 0.0), run("b", 0.5), run("c", 0.5)
+    whole, other = run("d", 1.0), run("e", 0.5, seed=7)
+    assert half == again
+    assert half != other
+    disturbed = [n for n in range(len(utterances)) if half[n] != clean[n]]
+    assert 0 < len(disturbed) < len(utterances)
+    assert all(whole[n] == half[n] for n in disturbed), "its disturbance is its own"
+    assert sum(a != b for a, b in zip(whole, clean, strict=True)) > len(disturbed)
+
+
+def test_a_finished_set_is_kept(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.jsonl"
+    encode_set(tokenizer, utterances[:1], path)
+    before = path.read_bytes()
+    encode_set(tokenizer, utterances, path)
+    assert path.read_bytes() == before
+
+
+def test_nothing_is_written_if_a_recording_is_missing(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    utterances[4].path.unlink()
+    with pytest.raises(AudioError, match=r"cannot read .*4\.wav"):
+        encode_set(tokenizer, utterances, tmp_path / "m.jsonl")
+    assert not (tmp_path / "m.jsonl").exists()
