@@ -26,7 +26,7 @@ def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
     folder = resolve(name_or_folder)
     for part in ("tokenizer", "language_model", "decoder"):
         if not (folder / part).is_dir():
-            raise CheckpointError(f"{folder} is not a whole model: it has no folder {part}/")
+            raise CheckpointError(f"{folder} is not a whole model: its folder {part}/ is missing")
     tokenizer = SpeechTokenizer.from_pretrained(folder).to(device)
     model = VoiceLM.from_pretrained(folder)
     nn.Module.to(model.network, device)  # transformers' own signature confuses type checkers

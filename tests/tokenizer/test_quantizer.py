@@ -13,12 +13,16 @@ WIDTH = 6
 CONFIG = QuantizerConfig(codebook_size=32, ema_decay=0.5, revive_below=0.0)
 
 
+def fill(quantizer: Quantizer, entries: Tensor) -> None:
+    """Set the entries (N, D) and their sums."""
+    for name in ("embed", "embed_avg"):
+        quantizer.library._codebook.get_buffer(name).copy_(entries)
+
+
 def new(config: QuantizerConfig = CONFIG, seed: int = 0) -> Quantizer:
     quantizer = Quantizer(config, WIDTH)
     generator = torch.Generator().manual_seed(seed)
-    library = quantizer.library._codebook
-    library.embed.copy_(torch.randn(library.embed.shape, generator=generator))
-    library.embed_avg.copy_(library.embed)
+    fill(quantizer, torch.randn(config.codebook_size, WIDTH, generator=generator))
     return quantizer.train()
 
 
@@ -105,8 +109,9 @@ def test_statistics_are_moving_averages() -> None:
 @torch.no_grad()
 def test_an_unused_entry_is_moved_onto_a_real_frame() -> None:
     quantizer = new(replace(CONFIG, revive_below=0.9))
-    library = quantizer.library._codebook
-    library.embed[0, :8] = library.embed_avg[0, :8] = 100.0  # far from every frame
+    entries = quantizer.codebook.clone()
+    entries[:8] = 100.0  # far from every frame
+    fill(quantizer, entries)
     frames = draw(2, 50)
     frames[~SOME] = -7.0
     quantizer(frames, SOME)
@@ -119,9 +124,7 @@ def test_an_unused_entry_is_moved_onto_a_real_frame() -> None:
 def test_distances_are_never_in_half_precision() -> None:
     """Entries so close together that bfloat16 would confuse them."""
     quantizer = new()
-    library = quantizer.library._codebook
-    library.embed.copy_(1.0 + 0.1 * library.embed)
-    library.embed_avg.copy_(library.embed)
+    fill(quantizer, 1.0 + 0.1 * quantizer.codebook)
     frames = 1.0 + 0.1 * draw(2, 50)
     exact = quantizer.encode(frames)
     distance = (frames[:, :, None].double() - quantizer.codebook.double()).norm(dim=-1)
@@ -141,5 +144,5 @@ def test_distances_are_never_in_half_precision() -> None:
 def test_perplexity_counts_the_entries_in_use() -> None:
     quantizer = new()
     assert float(quantizer.perplexity) == pytest.approx(32)
-    quantizer.library._codebook.cluster_size.zero_()[0, :8] = 3.0
+    quantizer.counts.zero_()[:8] = 3.0
     assert float(quantizer.perplexity) == pytest.approx(8)

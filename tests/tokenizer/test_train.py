@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tokenizer.asr import IGNORED
-from tokenizer.config import RecognizerConfig, TokenizerConfig
+from tokenizer.config import QuantizerConfig, RecognizerConfig, TokenizerConfig
 from tokenizer.data import Collate, Example
 from tokenizer.features import LogMel
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
@@ -27,7 +27,9 @@ def rows(folder: Path) -> list[dict[str, float]]:
 
 
 def test_the_loss_falls(tiny: TokenizerConfig, spelled: list[Utterance], tmp_path: Path) -> None:
-    quantizer = replace(tiny.quantizer, revive_below=0.1, commitment_weight=0.25, kmeans_init=True)
+    quantizer = QuantizerConfig(
+        codebook_size=64, revive_below=0.1, commitment_weight=0.25, kmeans_init=True
+    )
     train = TrainConfig(
         steps=40, batch_size=6, peak_lr=1e-2, warmup_steps=5, log_every=10, precision="float32"
     )

@@ -92,6 +92,8 @@ def model(saved: Path, tmp_path: Path) -> Path:
 
 def test_a_model_becomes_a_conversation(model: Path) -> None:
     chat = load_chat(model)
+    assert isinstance(chat.tokenizer, SpeechTokenizer)
+    assert isinstance(chat.decoder, SpeechDecoder)
     codes = {chat.tokenizer.num_codes, chat.model.vocabulary.num_codes, chat.decoder.num_codes}
     assert codes == {24}
     assert not chat.tokenizer.training
@@ -117,7 +119,7 @@ def test_another_codebook_is_refused(model: Path, part: str) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_missing_part_is_named(model: Path, part: str) -> None:
     shutil.rmtree(model / part)
-    with pytest.raises(CheckpointError, match=rf"not a whole model: it has no folder {part}/"):
+    with pytest.raises(CheckpointError, match=rf"not a whole model: its folder {part}/ is missing"):
         load_chat(model)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from voiceglm.config import build
 from voiceglm.errors import ConfigError, TrainingError
 from voiceglm.training import METRICS, TrainConfig, fit, newest_checkpoint
 
@@ -193,7 +194,7 @@ def test_batches_hold_items_of_about_equal_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["steps", "batch_size", "save_every", "log_every", "peak_lr"])
 def test_impossible_settings_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"train\.{name} must be .*, got 0"):
-        TrainConfig(**{"steps": 1, name: 0})
+        build(TrainConfig, {"steps": 1, name: 0})
 
 
 def test_precision_is_obeyed() -> None:
