@@ -107,7 +107,7 @@ class CodeReader:
         prompt = model.writer.transcription_prompt(self._tokenizer.encode(samples, sample_rate))
         ids = model.generate(
             prompt,
-            Sampling(temperature=0.0, max_new_ids=200),
+            Sampling(temperature=0.0, max_new_ids=len(prompt)),  # text is shorter than its speech
             layout=TEXT_ONLY,
             stop_ids=[vocabulary.end_of_transcription],
         )

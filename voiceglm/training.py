@@ -76,7 +76,8 @@ def fit(
 
     Args:
         model: Called as ``model(**batch)``; returns scalar tensors, ``loss`` among them.
-        dataset: Map-style.
+        dataset: Map-style. Its items may differ in every pass if it has a ``set_epoch``; they must
+            not come from the global generator, because batches are fetched ahead of their step.
         collate: Items to one batch of keyword arguments.
         config: Steps, learning rate and so on.
         folder: Checkpoints and metrics are kept here.
@@ -113,7 +114,7 @@ def fit(
         args=arguments,
         train_dataset=dataset,
         data_collator=collate,
-        callbacks=[_Metrics(folder / METRICS)],
+        callbacks=[_Metrics(folder / METRICS), _Epochs(dataset)],
     )
     trainer.lengths = lengths
     newest = newest_checkpoint(folder)
@@ -186,29 +187,37 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
-        return _LengthGroups(
-            self.args.train_batch_size, list(self.lengths), self.args.seed, self.train_dataset
-        )
+        return _LengthGroups(self.args.train_batch_size, list(self.lengths), self.args.seed)
 
 
 class _LengthGroups(LengthGroupedSampler):
-    """Items of about equal length together, in an order that follows from seed and epoch alone.
+    """Items of about equal length together, in an order that follows from seed and epoch alone."""
 
-    A dataset with a ``set_epoch`` is told too: it can draw from seed, epoch and item. It must not
-    draw from the global generator, because batches are fetched ahead of the step that uses them.
-    """
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int, dataset: Any):
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
         self._order = torch.Generator().manual_seed(seed)
         super().__init__(batch_size, lengths=lengths, generator=self._order)
         self._seed = seed
-        self._dataset = dataset
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of this epoch, so that a resumed run repeats it."""
         self._order.manual_seed(self._seed + epoch)
+
+
+class _Epochs(TrainerCallback):
+    """Tells a dataset with a ``set_epoch`` which pass begins, also when a run is resumed in it."""
+
+    def __init__(self, dataset: Any):
+        self._dataset = dataset
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
         if hasattr(self._dataset, "set_epoch"):
-            self._dataset.set_epoch(epoch)
+            self._dataset.set_epoch(int(state.epoch or 0))
 
 
 class _Metrics(TrainerCallback):

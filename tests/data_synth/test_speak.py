@@ -86,6 +86,8 @@ def test_what_is_said_follows_from_the_seed(tmp_path: Path) -> None:
     once, other = (run(tmp_path / seed, 4, seed) for seed in "ab")
     assert [u.text for u in once] != [u.text for u in other]
     longer = run(tmp_path / "longer", 6, "a")
+    drawn = [((u.text or "").split()[1], u.speaker) for u in longer]
+    assert drawn[:3] != drawn[3:], "packs do not repeat one another"
     assert [u.text for u in longer[:3]] == [u.text for u in once[:3]], "whole packs do not change"
 
 

@@ -28,7 +28,7 @@ COUNT = (
 )
 VALUE = {word: number for number, word in enumerate(COUNT.split())}
 WORD = {number: word for word, number in VALUE.items()}
-WEEK: list[str] = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday".split()
+WEEK = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DRAWS = 500
 
 
@@ -95,8 +95,8 @@ def colours(question: str) -> str:
 
 
 def days(question: str) -> str:
-    (day,) = (day for day in set(WEEK) if day in question)
-    following = WEEK[WEEK.index(day) + 1]
+    (day,) = (day for day in WEEK if day in question)
+    following = (WEEK * 2)[WEEK.index(day) + 1]
     return f"{following} comes after {day}."
 
 

@@ -60,7 +60,8 @@ class Points(Dataset[tuple[Tensor, float]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, float]:
         self.drawn.append(index)
-        x = torch.randn(2, generator=torch.Generator().manual_seed(index))
+        epoch = self.epochs[-1] if self.epochs else 0  # other points in every pass
+        x = torch.randn(2, generator=torch.Generator().manual_seed(100 * epoch + index))
         return x, math.nan if index == self.bad else float(3 * x[0] - x[1] + 1)
 
     def set_epoch(self, epoch: int) -> None:
@@ -100,7 +101,13 @@ def test_metrics_are_lines_of_numbers(tmp_path: Path) -> None:
         assert 0 < row["noise"] < 1
         assert row["learning_rate"] >= 0
         assert row["grad_norm"] > 0
-    assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    model = run(tmp_path, replace(CONFIG, steps=80, batch_size=10, peak_lr=0.3, log_every=20))
+    logged = losses(tmp_path)
+    assert logged[80] < 0.05 * logged[20]
+    torch.testing.assert_close(model.line.weight, torch.tensor([[3.0, -1.0]]), atol=0.1, rtol=0)
 
 
 def test_a_logged_value_is_the_mean_of_its_steps(tmp_path: Path) -> None:
