@@ -3,6 +3,13 @@
 import argparse
 from pathlib import Path
 
+from voiceglm.commands.options import (
+    add_recordings_argument,
+    add_threads_argument,
+    positive,
+    use_threads,
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
@@ -15,24 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("docs/results/nano"), help="raw rows")
     parser.add_argument("--table", type=Path, help="also write the Markdown table to this file")
-    parser.add_argument("--questions", type=int, default=240, help="how many are asked")
-    parser.add_argument("--readings", type=int, default=300, help="how many are transcribed")
-    parser.add_argument(
-        "--recordings",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="MANIFEST",
-        help="recordings of people, measured on the speakers held out from training",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--questions", type=positive, default=240, help="how many are asked")
+    parser.add_argument("--readings", type=positive, default=300, help="how many are transcribed")
+    add_recordings_argument(parser)
+    add_threads_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, keep the raw rows, print the table."""
     import sys
 
-    from voiceglm.commands.options import use_threads
     from voiceglm.report import Measurement, measure, table
 
     use_threads(args)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -20,6 +21,19 @@ def add_threads_argument(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=1,
         help="torch threads; more than idle cores makes every task slower",
+    )
+
+
+def add_recordings_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare manifests of recordings of people."""
+    parser.add_argument(
+        "--recordings",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="MANIFEST",
+        help="recordings of people (repeatable): one speaker in eight is measured, the others may"
+        " be trained on",
     )
 
 

@@ -3,6 +3,12 @@
 import argparse
 from pathlib import Path
 
+from voiceglm.commands.options import (
+    add_recordings_argument,
+    add_threads_argument,
+    use_threads,
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
@@ -12,20 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", action="append", default=[], metavar="STAGE", help="run this stage (repeatable)"
     )
-    parser.add_argument(
-        "--recordings",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="MANIFEST",
-        help="recordings of people to mix into tokenizer training (repeatable)",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    add_recordings_argument(parser)
+    add_threads_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not done yet."""
-    from voiceglm.commands.options import use_threads
     from voiceglm.recipe import Run, load_recipe, run_recipe
 
     use_threads(args)
