@@ -21,6 +21,7 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
 from tokenizer.config import RecognizerConfig
+from tokenizer.encoder import additive_bias
 from voiceglm.errors import ConfigError
 
 IGNORED = -100  # a label that is padding
@@ -96,7 +97,7 @@ class AttentionRecognizer(nn.Module):
         shifted[:, 0] = self.start_id
         decoder, length = self.decoder, shifted.shape[1]
         earlier = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-        past, heard = _bias(earlier[None, None]), _bias(mask[:, None, None, :])
+        past, heard = additive_bias(earlier[None, None]), additive_bias(mask[:, None, None, :])
         hidden = decoder.embed_tokens(shifted) + decoder.embed_positions(shifted)
         # transformers' own pass over these layers takes no mask of the encoder's padding.
         for layer in decoder.layers:
@@ -107,12 +108,6 @@ class AttentionRecognizer(nn.Module):
         """Return the mean cross-entropy over text ids, ()."""
         logits = self.logits(states, mask, labels)
         return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
-
-
-def _bias(allowed: Tensor) -> Tensor:
-    """Turn what may be attended into what is added to scores: 0, or the lowest float."""
-    bias = torch.zeros(allowed.shape, device=allowed.device)
-    return bias.masked_fill(~allowed, torch.finfo(bias.dtype).min)
 
 
 def build_recognizer(

@@ -68,7 +68,12 @@ def attention_bias(mask: Tensor, *, block: int | None, causal: bool) -> Tensor:
         if block is not None:
             same_block = frames[None, :] // block == frames[:, None] // block
             allowed = allowed & (earlier | same_block)
-    bias = torch.zeros(allowed.shape, device=mask.device)
+    return additive_bias(allowed)
+
+
+def additive_bias(allowed: Tensor) -> Tensor:
+    """Turn what may be attended into what is added to scores: 0, or the lowest float."""
+    bias = torch.zeros(allowed.shape, device=allowed.device)
     return bias.masked_fill(~allowed, torch.finfo(bias.dtype).min)
 
 

@@ -141,8 +141,9 @@ def conversations(
     rows: list[Row] = []
     for question in tqdm(questions, desc="ask", unit="question"):
         samples = read_samples(question, RATE)
-        rows.append({**_ask(open_chat(), recognizer, samples), **_facts(question)})
-        rows[-1] = {**rows[-1], "right": plain(rows[-1]["reply"]) == plain(rows[-1]["answer"])}
+        asked, answered = _facts(question), _ask(open_chat(), recognizer, samples)
+        right = plain(answered["reply"]) == plain(asked["answer"])
+        rows.append({**answered, **asked, "right": right})
     return rows
 
 

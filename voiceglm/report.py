@@ -66,11 +66,12 @@ def measure(what: Measurement) -> Report:
     chat = load_chat(what.model)
     recognizer = _recognizer(what.run)
     what.output.mkdir(parents=True, exist_ok=True)
-    figures = [*_listening(what, chat, recognizer)]
+    readings, questions = _test_sets(what, "readings", "questions")
+    figures = [*_listening(what, chat, recognizer, readings, questions)]
     rows = evaluate.conversations(
         lambda: VoiceChat(chat.tokenizer, chat.model, chat.decoder),
         recognizer,
-        _test_set(what, "questions")[: what.num_questions],
+        questions[: what.num_questions],
     )
     _keep(what, "chat", rows)
     spoken = [row for row in rows if row["reply"]]
@@ -83,7 +84,7 @@ def measure(what: Measurement) -> Report:
             bar="at most 15",
         ),
     ]
-    figures += _speed(what, chat)
+    figures += _speed(chat, questions[0])
     report = Report(
         figures=tuple(figures),
         by_skill=evaluate.accuracy_by_skill(rows),
@@ -96,10 +97,16 @@ def measure(what: Measurement) -> Report:
     return report
 
 
-def _listening(what: Measurement, chat: VoiceChat, recognizer: SpeechTokenizer) -> Iterable[Figure]:
+def _listening(
+    what: Measurement,
+    chat: VoiceChat,
+    recognizer: SpeechTokenizer,
+    readings: list[Utterance],
+    questions: list[Utterance],
+) -> Iterable[Figure]:
     tokenizer = chat.tokenizer
     assert isinstance(tokenizer, SpeechTokenizer), "load_chat gives a SpeechTokenizer"
-    readings = _test_set(what, "readings")[: what.num_readings]
+    readings = readings[: what.num_readings]
     readers = {
         "characters read off the codes by the tokenizer's own head": tokenizer,
         "characters read off the codes by the language model": evaluate.CodeReader(chat),
@@ -111,7 +118,7 @@ def _listening(what: Measurement, chat: VoiceChat, recognizer: SpeechTokenizer) 
         bar = "at most 10" if number < 2 else ""
         error = evaluate.character_errors(rows)
         yield Figure(what=f"wrong {title}", value=error.percent, unit="%", bar=bar)
-    used = evaluate.codes_used(tokenizer, readings + _test_set(what, "questions"))
+    used = evaluate.codes_used(tokenizer, readings + questions)
     yield Figure(what="codebook in use", value=used, unit="%", bar="at least 60")
     clips = people(what.recordings, held_out=True)
     if clips:
@@ -123,9 +130,8 @@ def _listening(what: Measurement, chat: VoiceChat, recognizer: SpeechTokenizer) 
         )
 
 
-def _speed(what: Measurement, chat: VoiceChat) -> Iterable[Figure]:
-    question = read_samples(_test_set(what, "questions")[0], evaluate.RATE)
-    times = evaluate.speed(chat, question)
+def _speed(chat: VoiceChat, question: Utterance) -> Iterable[Figure]:
+    times = evaluate.speed(chat, read_samples(question, evaluate.RATE))
     yield Figure(
         what="language model", value=times["language_model"], unit="ids/s", bar="at least 60"
     )
@@ -146,16 +152,16 @@ def _recognizer(run: Path) -> SpeechTokenizer:
     return SpeechTokenizer.from_pretrained(folder)
 
 
-def _test_set(what: Measurement, name: str) -> list[Utterance]:
-    """Return held-out recordings whose sentence occurs nowhere in training."""
+def _test_sets(what: Measurement, *names: str) -> list[list[Utterance]]:
+    """Return the held-out recordings whose sentence occurs nowhere in training, set by set."""
     speech = what.run / "speech"
     trained = {
         utterance.text
         for part in ("questions", "readings", "replies", "answers")
         for utterance in read_manifest(speech / part / "manifest.jsonl")
     }
-    held_out = read_manifest(speech / f"test_{name}" / "manifest.jsonl")
-    return [utterance for utterance in held_out if utterance.text not in trained]
+    held_out = (read_manifest(speech / f"test_{name}" / "manifest.jsonl") for name in names)
+    return [[clip for clip in clips if clip.text not in trained] for clips in held_out]
 
 
 def _keep(what: Measurement, name: str, rows: Iterable[Any]) -> None:
