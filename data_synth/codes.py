@@ -20,7 +20,7 @@ def encode_set(
     utterances: Sequence[Utterance],
     manifest: Path,
     *,
-    noisy_share: float = 0.0,
+    augmentation: AugmentationConfig | None = None,
     seed: int = 0,
 ) -> None:
     """Write a manifest of the same utterances with their ``codes``, whole or not at all.
@@ -29,7 +29,7 @@ def encode_set(
         tokenizer: Its codes.
         utterances: Recordings.
         manifest: The file to write; nothing is done if it exists.
-        noisy_share: Share of the recordings that are disturbed before they are encoded.
+        augmentation: How recordings are disturbed before they are encoded; ``None``: not at all.
         seed: Of that disturbance; each recording's depends on its number alone.
 
     Raises:
@@ -43,7 +43,7 @@ def encode_set(
     codes: dict[int, list[int]] = {}
     for start in tqdm(range(0, len(order), _BATCH), desc=f"encode {manifest.stem}", unit="batch"):
         numbers = order[start : start + _BATCH]
-        batch = [_hear(utterances[n], n, rate, noisy_share, seed) for n in numbers]
+        batch = [_hear(utterances[n], n, rate, augmentation, seed) for n in numbers]
         codes |= dict(zip(numbers, tokenizer.encode_batch(batch, rate), strict=True))
     manifest.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(
@@ -55,9 +55,11 @@ def encode_set(
     )
 
 
-def _hear(utterance: Utterance, number: int, rate: int, noisy_share: float, seed: int) -> Tensor:
+def _hear(
+    utterance: Utterance, number: int, rate: int, config: AugmentationConfig | None, seed: int
+) -> Tensor:
     samples = read_samples(utterance, rate)
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    if float(torch.rand((), generator=generator)) >= noisy_share:
+    if config is None:
         return samples
-    return augment(samples, rate, AugmentationConfig(), generator)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    return augment(samples, rate, config, generator)

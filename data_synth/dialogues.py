@@ -27,8 +27,7 @@ def pretraining_rows(
         spoken: The assistant's, with codes and text.
         questions: Questions with codes, and their ``answer``.
     """
-    for utterance in heard:
-        yield {"kind": "asr", "codes": utterance.extra["codes"], "text": utterance.text}
+    yield from map(_transcription, heard)
     for utterance in spoken:
         codes = utterance.extra["codes"]
         yield {"kind": "tts", "text": utterance.text, "codes": codes}
@@ -37,11 +36,16 @@ def pretraining_rows(
 
 
 def dialogue_rows(
-    questions: Sequence[Utterance], answers: Sequence[Utterance], *, seed: int = 0
+    questions: Sequence[Utterance],
+    answers: Sequence[Utterance],
+    heard: Sequence[Utterance],
+    *,
+    seed: int = 0,
 ) -> Iterator[Row]:
     """Give the rows of the second stage: a question, spoken or written, and its spoken answer.
 
-    One dialogue in five has two turns; one question in four is also asked in writing.
+    One dialogue in five has two turns; one question in four is also asked in writing. One recording
+    in three of ``heard`` is to be written down, or the model would forget how.
     """
     rng = random.Random(seed)
     codes = _codes_of(answers)
@@ -53,6 +57,7 @@ def dialogue_rows(
         yield {"kind": "dialogue", "turns": asked}
         if number % 4 == 0:
             yield {"kind": "dialogue", "turns": [{"text": question.text}, _reply(question, codes)]}
+    yield from map(_transcription, heard[::3])
 
 
 def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int]) -> int:
@@ -103,6 +108,10 @@ def _interleaved(questions: Sequence[Utterance], codes: Mapping[str, Any]) -> It
 
 def _segments(*segments: Row) -> Row:
     return {"kind": "interleaved", "segments": segments}
+
+
+def _transcription(utterance: Utterance) -> Row:
+    return {"kind": "asr", "codes": utterance.extra["codes"], "text": utterance.text}
 
 
 def _reply(question: Utterance, codes: Mapping[str, Any]) -> Row:

@@ -1,12 +1,13 @@
 """The spoken sets of a recipe: questions and readings of many users, replies of one assistant."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_synth import corpus
 from data_synth.speak import Line, Make, speak
 from data_synth.tts import ASSISTANT
 from data_synth.tts import SAMPLE_RATE as REPLY_RATE
+from voiceglm.augmentation import AugmentationConfig
 from voiceglm.manifest import Utterance
 
 USER_RATE = 16_000  # hertz, what the tokenizer hears
@@ -21,8 +22,8 @@ class DataConfig:
     replies: int
     test_questions: int
     test_readings: int
-    noisy_share: float = 0.5
-    """Share of the questions that are disturbed before they become codes."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How questions are disturbed before they become codes."""
 
 
 def speak_sets(folder: Path, data: DataConfig) -> None:

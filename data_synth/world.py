@@ -374,8 +374,8 @@ def _comparison(rng: random.Random, wording: str) -> tuple[str, str]:
 
 
 def _repeat(rng: random.Random, wording: str) -> tuple[str, str]:
-    sentence = sample_sentence(rng)
-    phrase = sentence[:-1]
+    phrase = _capital(rng.choice(_SHORT_SENTENCES)(rng))
+    sentence = f"{phrase}."
     if not phrase.startswith(tuple(facts()["names"].split())):
         phrase = phrase[0].lower() + phrase[1:]
     return wording.format(phrase=phrase), sentence
@@ -424,7 +424,8 @@ def _being(rng: random.Random) -> str:
     return f"{_who(rng)} is {rng.choice(_words('adjectives'))} {rng.choice(_words('times'))}"
 
 
-_SENTENCES = (_transitive, _intransitive, _being)
+_SHORT_SENTENCES = (_intransitive, _being)  # three to eight words, short enough to repeat
+_SENTENCES = (_transitive, *_SHORT_SENTENCES)
 
 
 def _capital(text: str) -> str:

@@ -37,6 +37,7 @@ from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
 from voiceglm.files import write_file
 from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.training import computes_bfloat16
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -251,7 +252,7 @@ class VocoderRun:
     def _precision(self) -> AbstractContextManager[Any]:
         t = self.train_config
         low = t.precision == "bfloat16" or (
-            t.precision == "auto" and _computes_bfloat16(self.device)
+            t.precision == "auto" and computes_bfloat16(self.device)
         )
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
@@ -394,9 +395,3 @@ def _drop_rows_after(metrics: Path, step: int) -> None:
     rows = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step]
     write_file(metrics, "".join(kept).encode())
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()

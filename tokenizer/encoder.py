@@ -26,6 +26,7 @@ from tokenizer.config import TokenizerConfig
 from tokenizer.quantizer import Quantizer
 
 FEATURE_STRIDE = 2  # the second convolution halves 100 Hz to 50 Hz
+_LOUDER = 3.0  # at torch's own scale the position table drowns the sound in early training
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class WhisperVQEncoder(nn.Module):
     def __init__(self, config: TokenizerConfig):
         super().__init__()
         self.config = sizes = config.encoder
-        whisper = WhisperConfig(
+        self.layer_config = whisper = WhisperConfig(
             d_model=sizes.width,
             encoder_attention_heads=sizes.num_heads,
             encoder_ffn_dim=sizes.feedforward_width,
@@ -98,6 +99,9 @@ class WhisperVQEncoder(nn.Module):
         padding = 0 if sizes.causal_convolution else 1
         self.conv1 = nn.Conv1d(config.features.num_mel_bins, sizes.width, 3, padding=padding)
         self.conv2 = nn.Conv1d(sizes.width, sizes.width, 3, stride=FEATURE_STRIDE, padding=padding)
+        with torch.no_grad():
+            for convolution in (self.conv1, self.conv2):
+                convolution.weight.mul_(_LOUDER)
         self.embed_positions = nn.Embedding(sizes.max_frames, sizes.width)
         self.embed_positions.weight.requires_grad_(False)
         self.embed_positions.weight.copy_(sinusoids(sizes.max_frames, sizes.width))

@@ -15,7 +15,7 @@ from tokenizer.model import SpeechTokenizer
 from voiceglm.augmentation import AugmentationConfig
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance
-from voiceglm.training import TrainConfig, fit
+from voiceglm.training import TrainConfig, fit, plain_attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,8 @@ def train_tokenizer(
         max_samples=sizes.encoder.max_frames * FEATURE_STRIDE * sizes.features.hop,
     )
     lengths = [_size(utterance) for utterance in spoken]
-    fit(tokenizer, dataset, collate, config.train, folder, lengths=lengths)
+    with plain_attention(tokenizer.encoder.layer_config):
+        fit(tokenizer, dataset, collate, config.train, folder, lengths=lengths)
     return tokenizer.eval()
 
 

@@ -141,16 +141,23 @@ def _speech(run: Run) -> None:
 
 
 def _tokenizer(run: Run) -> None:
-    _train_listener(run, run.config.tokenizer, "tokenizer")
+    _train_listener(run, run.config.tokenizer, "tokenizer", _heard(run))
 
 
 def _recognizer(run: Run) -> None:
-    _train_listener(run, run.config.recognizer, "recognizer")
+    # The judge of spoken replies also knows the voice they imitate.
+    heard = _heard(run) + run.speech("replies")
+    _train_listener(run, run.config.recognizer, "recognizer", heard)
 
 
-def _train_listener(run: Run, config: TokenizerTrainConfig, name: str) -> None:
-    heard = run.speech("questions") + run.speech("readings")
-    heard += people(run.recordings, held_out=False)
+def _heard(run: Run) -> list[Utterance]:
+    spoken = run.speech("questions") + run.speech("readings")
+    return spoken + people(run.recordings, held_out=False)
+
+
+def _train_listener(
+    run: Run, config: TokenizerTrainConfig, name: str, heard: Sequence[Utterance]
+) -> None:
     model = train_tokenizer(heard, config, run.folder / name / "train")
     model.save(run.folder / name / "model", replace=True)
 
@@ -158,9 +165,9 @@ def _train_listener(run: Run, config: TokenizerTrainConfig, name: str) -> None:
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
     for name in ("questions", "answers", "readings", "replies"):
-        noisy_share = run.config.data.noisy_share if name == "questions" else 0.0
+        augmentation = run.config.data.augmentation if name == "questions" else None
         manifest = run.folder / "codes" / f"{name}.jsonl"
-        encode_set(tokenizer, run.speech(name), manifest, noisy_share=noisy_share)
+        encode_set(tokenizer, run.speech(name), manifest, augmentation=augmentation)
 
 
 def _vocoder(run: Run) -> None:
@@ -199,7 +206,8 @@ def _rows(run: Run) -> None:
         return len(text_tokenizer.encode(text).ids)
 
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
-    rows = {"pretraining": pretraining, "dialogues": dialogue_rows(questions, answers)}
+    dialogues = dialogue_rows(questions, answers, questions + readings)
+    rows = {"pretraining": pretraining, "dialogues": dialogues}
     left_out = {
         name: write_rows(folder / f"{name}.jsonl", part, count_ids) for name, part in rows.items()
     }

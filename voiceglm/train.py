@@ -31,7 +31,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.language_model import VoiceLM
 from voiceglm.packing import BatchDataset, BatchPlan
 from voiceglm.prompt import IGNORED, Example, PromptWriter
-from voiceglm.training import TrainConfig, fit
+from voiceglm.training import TrainConfig, fit, plain_attention
 from voiceglm.vocabulary import Vocabulary
 
 
@@ -115,15 +115,11 @@ def train_language_model(
         plan = replace(plan, row_length=model.config.context_length)
     dataset = BatchDataset(examples, plan, train.steps)
     objective = Objective(model, config)
-    if not torch.cuda.is_available():
-        # On a CPU the backward pass of fused attention is slower than plain products, by a fifth
-        # of a whole step at these lengths.
-        model.network.set_attn_implementation("eager")
     try:
-        fit(objective, dataset, _only, replace(train, batch_size=1), folder)
+        with plain_attention(model.network.config):
+            fit(objective, dataset, _only, replace(train, batch_size=1), folder)
     finally:
         objective.release()
-        model.network.set_attn_implementation("sdpa")
     model.network.float().eval()
     return model
 

@@ -53,8 +53,15 @@ def pretraining(
 
 
 @pytest.fixture(scope="module")
-def dialogues(questions: list[Utterance], answers: list[Utterance]) -> list[Row]:
-    return list(dialogue_rows(questions, answers))
+def finetuning(
+    questions: list[Utterance], answers: list[Utterance], heard: list[Utterance]
+) -> list[Row]:
+    return list(dialogue_rows(questions, answers, heard))
+
+
+@pytest.fixture(scope="module")
+def dialogues(finetuning: list[Row]) -> list[Row]:
+    return [row for row in finetuning if row["kind"] == "dialogue"]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +116,6 @@ def test_dialogues_answer_every_question(
     by_text = {question.text: question for question in questions}
     asked = []
     for row in dialogues:
-        assert row["kind"] == "dialogue"
         assert len(row["turns"]) in (2, 4)
         for turn, reply in zip(row["turns"][::2], row["turns"][1::2], strict=True):
             heard = "codes" in turn
@@ -126,13 +132,24 @@ def test_dialogues_answer_every_question(
 
 
 def test_dialogues_follow_from_the_seed(
-    dialogues: list[Row], questions: list[Utterance], answers: list[Utterance]
+    finetuning: list[Row],
+    questions: list[Utterance],
+    answers: list[Utterance],
+    heard: list[Utterance],
 ) -> None:
-    assert list(dialogue_rows(questions, answers)) == dialogues
-    assert list(dialogue_rows(questions, answers, seed=1)) != dialogues
+    assert list(dialogue_rows(questions, answers, heard)) == finetuning
+    assert list(dialogue_rows(questions, answers, heard, seed=1)) != finetuning
 
 
-@pytest.mark.parametrize("stage", ["pretraining", "dialogues"])
+def test_the_second_stage_goes_on_transcribing(
+    finetuning: list[Row], dialogues: list[Row], heard: list[Utterance]
+) -> None:
+    others = finetuning[len(dialogues) :]
+    assert {row["kind"] for row in others} == {"asr"}
+    assert [row["text"] for row in others] == [utterance.text for utterance in heard[::3]]
+
+
+@pytest.mark.parametrize("stage", ["pretraining", "finetuning"])
 def test_every_row_of_a_file_becomes_ids(
     stage: str, writer: PromptWriter, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

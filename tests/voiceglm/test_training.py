@@ -12,10 +12,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from transformers import WhisperConfig
 
 from voiceglm.config import build
 from voiceglm.errors import ConfigError, TrainingError
-from voiceglm.training import METRICS, TrainConfig, fit, newest_checkpoint
+from voiceglm.training import (
+    METRICS,
+    SplitOptimizer,
+    TrainConfig,
+    fit,
+    hidden_matrices,
+    newest_checkpoint,
+    plain_attention,
+)
 
 CONFIG = TrainConfig(
     steps=6,
@@ -34,6 +43,9 @@ class Model(nn.Module):
     def __init__(self, seed: int = 0):
         super().__init__()
         self.config = "mine"
+        turn = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(turn.weight)
+        self.layers = nn.ModuleList([turn])
         self.line = nn.Linear(2, 1)
         nn.init.normal_(self.line.weight, generator=torch.Generator().manual_seed(seed))
         nn.init.zeros_(self.line.bias)
@@ -41,7 +53,7 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         self.seen.append(len(x))
-        error = self.line(x)[:, 0] - y
+        error = self.line(self.layers[0](x))[:, 0] - y
         loss = error.square().mean()
         return {"loss": loss, "twice": 2 * loss, "noise": torch.rand(())}
 
@@ -107,7 +119,8 @@ def test_it_learns(tmp_path: Path) -> None:
     model = run(tmp_path, replace(CONFIG, steps=80, batch_size=10, peak_lr=0.3, log_every=20))
     logged = losses(tmp_path)
     assert logged[80] < 0.05 * logged[20]
-    torch.testing.assert_close(model.line.weight, torch.tensor([[3.0, -1.0]]), atol=0.1, rtol=0)
+    learned = model.line.weight @ model.layers[0].weight
+    torch.testing.assert_close(learned, torch.tensor([[3.0, -1.0]]), atol=0.1, rtol=0)
 
 
 def test_a_logged_value_is_the_mean_of_its_steps(tmp_path: Path) -> None:
@@ -130,12 +143,47 @@ def test_the_same_seed_gives_the_same_losses(tmp_path: Path) -> None:
     assert not torch.equal(once.line.weight, other.line.weight)
 
 
+def test_muon_trains_the_matrices_of_layers_and_nothing_else(tmp_path: Path) -> None:
+    fresh, config = Model(), replace(CONFIG, steps=2, peak_lr=1e-9, muon_lr=0.1)
+    by_muon = run(tmp_path / "muon", config)
+    torch.testing.assert_close(by_muon.line.weight, fresh.line.weight, atol=1e-6, rtol=0)
+    moved = by_muon.layers[0].weight - fresh.layers[0].weight
+    assert moved.abs().max() > 0.01
+    by_adamw = run(tmp_path / "adamw", replace(config, peak_lr=0.1, muon_lr=1e-9))
+    torch.testing.assert_close(by_adamw.layers[0].weight, torch.eye(2), atol=1e-6, rtol=0)
+    assert (by_adamw.line.weight - fresh.line.weight).abs().max() > 0.01
+
+
+def test_one_schedule_drives_every_part_of_a_split_optimizer() -> None:
+    model = Model()
+    (matrix,) = hidden_matrices(model)
+    assert matrix is model.layers[0].weight
+    parts = [torch.optim.Muon([matrix], lr=0.2), torch.optim.AdamW(model.line.parameters(), 0.1)]
+    optimizer = SplitOptimizer(parts)
+    optimizer.load_state_dict(optimizer.state_dict())  # gives the parts new groups
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    optimizer.step()
+    schedule.step()
+    assert [part.param_groups[0]["lr"] for part in parts] == [0.1, 0.05]
+    with pytest.raises(ValueError, match="cannot share a closure"):
+        optimizer.step(lambda: 0.0)
+
+
+def test_attention_is_plain_only_inside_the_block() -> None:
+    config = WhisperConfig(attn_implementation="sdpa")
+    inside = "sdpa" if torch.cuda.is_available() else "eager"
+    with plain_attention(config):
+        assert config._attn_implementation == inside
+    assert config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("muon_lr", [None, 0.05], ids=["adamw", "muon"])
 @pytest.mark.parametrize("lengths", [None, list(range(10))], ids=["shuffled", "by length"])
 @pytest.mark.parametrize("step", [3, 4], ids=["between passes", "within a pass"])
 def test_resuming_equals_never_having_stopped(
-    tmp_path: Path, lengths: list[int] | None, step: int
+    tmp_path: Path, lengths: list[int] | None, step: int, muon_lr: float | None
 ) -> None:
-    config = replace(CONFIG, steps=step + 1, save_every=1, log_every=1)
+    config = replace(CONFIG, steps=step + 1, save_every=1, log_every=1, muon_lr=muon_lr)
     whole = run(tmp_path, config, lengths=lengths)
     before = rows(tmp_path)
     shutil.rmtree(tmp_path / f"checkpoint-{step + 1}")
@@ -143,6 +191,7 @@ def test_resuming_equals_never_having_stopped(
     resumed = run(tmp_path, config, lengths=lengths)
     assert len(resumed.seen) == 1
     assert torch.equal(resumed.line.weight, whole.line.weight)
+    assert torch.equal(resumed.layers[0].weight, whole.layers[0].weight)
     for name in ("loss", "noise", "learning_rate"):
         assert rows(tmp_path)[0][name] == before[step][name], name
 
@@ -198,7 +247,9 @@ def test_batches_hold_items_of_about_equal_length(tmp_path: Path) -> None:
     assert sorted(set(points.epochs)) == [0, 1], "the data is told which pass begins"
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "save_every", "log_every", "peak_lr"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_size", "save_every", "log_every", "peak_lr", "muon_lr"]
+)
 def test_impossible_settings_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"train\.{name} must be .*, got 0"):
         build(TrainConfig, {"steps": 1, name: 0})
