@@ -82,8 +82,8 @@ class FlowConfig:
     """Share of training items whose first mel frames are given."""
     max_prompt_share: float = 0.8
     """Longest prompt of a training item, as a share of its frames."""
-    truncate_probability: float = 0.5
-    """Share of training batches cut after a random number of blocks, as streaming will do."""
+    crop_probability: float = 0.5
+    """Share of training batches cut to a random run of blocks, as streaming will do."""
     content_weight: float = 0.0
     """Weight of a loss that pulls the encoder's output to the mel; 0 as released, 1 to learn
     from little."""

@@ -7,9 +7,10 @@ Letters used in shapes below:
     N  mel channels, 80
     M  mel frames, 86.13 per second
 
-Speaking in pieces is part of the training: batches are cut after a random number of blocks, and
-items get a random number of their first frames as a prompt (GLM-4-Voice, arXiv 2412.02612,
-section 3.2).
+Speaking in pieces is part of the training: batches are cut to a random run of blocks, and items
+get a random number of their first frames as a prompt (GLM-4-Voice, arXiv 2412.02612, section 3.2).
+There the run always begins with the utterance; here it may begin anywhere, because a stream that
+speaks in a bounded window forgets how its utterance began.
 """
 
 from pathlib import Path
@@ -41,7 +42,7 @@ class FlowTrainingModel(nn.Module):
             mel: (B, N, M), log-mel; M follows from T.
         """
         config = self.flow.config
-        codes, mel = self._truncate(codes, mel)
+        codes, mel = self._crop(codes, mel)
         lengths = torch.full((len(mel),), mel.shape[-1], device=mel.device)
         losses = self.flow.losses(
             codes,
@@ -56,14 +57,17 @@ class FlowTrainingModel(nn.Module):
             loss = loss + config.content_weight * losses.content
         return {"loss": loss, "flow_loss": losses.flow, "content_loss": losses.content}
 
-    def _truncate(self, codes: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut the batch after a random number of blocks, or leave it."""
+    def _crop(self, codes: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut a random run of blocks out of the batch, or leave it."""
         config, block = self.flow.config, self.flow.config.encoder.block_size
         num_blocks = codes.shape[1] // block
-        if num_blocks == 0 or torch.rand(()) >= config.truncate_probability:
+        if num_blocks == 0 or torch.rand(()) >= config.crop_probability:
             return codes, mel
         length = block * int(torch.randint(1, num_blocks + 1, ()))
-        return codes[:, :length], mel[..., : int(length * config.frames_per_code)]
+        start = block * int(torch.randint(num_blocks - length // block + 1, ()))
+        first = int(start * config.frames_per_code)
+        frames = int(length * config.frames_per_code)
+        return codes[:, start : start + length], mel[..., first : first + frames]
 
 
 def draw_prompt_lengths(lengths: Tensor, config: FlowConfig) -> Tensor:
