@@ -20,6 +20,7 @@ from tokenizer.asr import CtcRecognizer, build_recognizer
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoder import FEATURE_STRIDE, Encoded, WhisperVQEncoder
 from tokenizer.features import LogMel
+from tokenizer.streaming import Listening, ListenState
 from voiceglm.audio import check_samples, resample
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
@@ -119,6 +120,35 @@ class SpeechTokenizer(nn.Module):
             kept = zip(encoded.codes, encoded.mask, strict=True)
             out.append([code for row, mask in kept for code in row[mask].tolist()])
         return out
+
+    def start(self) -> ListenState:
+        """Begin to hear a recording that is still being made, at 16 kHz."""
+        return ListenState()
+
+    def step(self, chunk: Tensor, state: ListenState) -> list[int]:
+        """Hear (num_samples,) more and return the codes of the blocks that are now complete.
+
+        However a recording is cut into chunks, its codes are those of :meth:`encode`; exactly so
+        with a fixed log-mel floor, and otherwise with the loudest value so far instead of the
+        loudest of the piece.
+
+        Raises:
+            AudioError: If the chunk is no waveform, or comes after :meth:`finish`.
+            ConfigError: If this encoder looks ahead of its block.
+        """
+        return self._listening.step(chunk, state)
+
+    def finish(self, state: ListenState) -> list[int]:
+        """Return the codes of what is left after the last chunk.
+
+        Raises:
+            AudioError: If it was finished before.
+        """
+        return self._listening.finish(state)
+
+    @property
+    def _listening(self) -> Listening:
+        return Listening(self.config, self.features, self.encoder)
 
     @torch.inference_mode()
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:
