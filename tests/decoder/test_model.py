@@ -9,7 +9,8 @@ from torch import Tensor
 
 from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig, VocoderConfig
 from decoder.flow import FlowDraws
-from decoder.model import FlowModel, Prompt, SpeechDecoder
+from decoder.flow_model import FlowModel
+from decoder.model import Prompt, SpeechDecoder
 from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import AudioError
 
