@@ -26,6 +26,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.text_tokenizer",
         "voiceglm.interleave",
         "voiceglm.prompt",
+        "voiceglm.history",
         "voiceglm.manifest",
         "voiceglm.augmentation",
         "voiceglm.training",

@@ -157,10 +157,14 @@ class ReplyCache:
         shared = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
         if shared is None:
             shared = min(len(self.ids), len(ids) - 1)
-        if shared < len(self.ids):
-            self.past.crop(shared - len(self.ids))  # negative: how many to forget
-            del self.ids[shared:]
+        self.crop(shared)
         return list(ids[shared:])
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first ``length`` ids; nothing if there are fewer."""
+        if length < len(self.ids):
+            self.past.crop(length - len(self.ids))  # negative: how many to forget
+            del self.ids[length:]
 
 
 class VoiceLM:
@@ -261,9 +265,30 @@ class VoiceLM:
         """Return the text of a reply, speech and special ids skipped."""
         return self.text_tokenizer.decode([i for i in ids if self.vocabulary.is_text(i)])
 
+    @property
+    def context_length(self) -> int:
+        """The most ids of a conversation."""
+        return self.config.context_length
+
     def text_stream(self) -> TextStream:
         """Return what turns the text ids of one reply into text as they come."""
         return TextStream(self.text_tokenizer)
+
+    @torch.inference_mode()
+    def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
+        """Read ids ahead of a :meth:`generate` that will go on from them.
+
+        Args:
+            ids: The beginning of a conversation.
+            cache: What it shares with ``ids`` is not computed again, the rest is forgotten.
+
+        Raises:
+            ConfigError: If there are no ids, an id is unknown, or they are too many.
+        """
+        self._check(ids)
+        pending = cache.rewind([*ids, -1])[:-1]
+        if pending:
+            self._feed(pending, cache)
 
     def generate(
         self,
