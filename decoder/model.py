@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from decoder.config import DecoderConfig
+from decoder.convert import is_released, read_released
 from decoder.flow_model import FlowModel
 from decoder.streaming import DecodeStream, Draws, StreamConfig
 from decoder.vocoder import HiFTGenerator, fold_weight_norm
@@ -60,15 +61,22 @@ class SpeechDecoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path) -> "SpeechDecoder":
-        """Load a checkpoint by name, or from its folder.
+        """Load a decoder, in our layout or as GLM-4-Voice's is released.
+
+        Args:
+            name_or_folder: See :func:`voiceglm.checkpoint.resolve`.
 
         Raises:
             CheckpointError: If there is none, or it is damaged.
         """
         folder = resolve(name_or_folder, "decoder")
-        config = build(DecoderConfig, read_config(folder), where="decoder")
+        if is_released(folder):
+            config, tensors = read_released(folder)
+        else:
+            config = build(DecoderConfig, read_config(folder), where="decoder")
+            tensors = read_tensors(folder)
         decoder = cls(FlowModel(config.flow), HiFTGenerator(config.vocoder))
-        load_into(decoder, read_tensors(folder), where=str(folder))
+        load_into(decoder, tensors, where=str(folder))
         return decoder.eval()
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tokenizer.asr import CtcRecognizer, build_recognizer
 from tokenizer.config import TokenizerConfig
+from tokenizer.convert import convert_config, convert_tensors, is_released
 from tokenizer.encoder import FEATURE_STRIDE, Encoded, WhisperVQEncoder
 from tokenizer.features import LogMel
 from tokenizer.streaming import Listening, ListenState
@@ -53,17 +54,24 @@ class SpeechTokenizer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path) -> "SpeechTokenizer":
-        """Load a tokenizer.
+        """Load a tokenizer, in our layout or as GLM-4-Voice's is released.
+
+        Args:
+            name_or_folder: See :func:`voiceglm.checkpoint.resolve`.
 
         Raises:
             CheckpointError: If the folder is missing, damaged, or not a tokenizer's.
         """
         folder = resolve(name_or_folder, "tokenizer")
+        values = read_config(folder)
+        released = is_released(values)
         try:
-            tokenizer = cls(build(TokenizerConfig, read_config(folder)))
+            config = convert_config(values) if released else build(TokenizerConfig, values)
         except ConfigError as error:
             raise CheckpointError(f"{folder} is not a speech tokenizer: {error}") from None
-        tensors = read_tensors(folder)
+        tokenizer, tensors = cls(config), read_tensors(folder)
+        if released:
+            tensors = convert_tensors(tensors, config)
         tensors[_POSITIONS] = tokenizer.encoder.embed_positions.weight.detach()
         load_into(tokenizer, tensors, where=folder)
         return tokenizer.eval()
