@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from decoder.config import DecoderConfig
 from decoder.convert import is_released, read_released
 from decoder.flow_model import FlowModel
-from decoder.streaming import DecodeStream, Draws, StreamConfig
+from decoder.streaming import DecodeStream, Draws, MelStream, StreamConfig, VocoderStream
 from decoder.vocoder import HiFTGenerator, fold_weight_norm
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
@@ -144,4 +144,6 @@ class SpeechDecoder(nn.Module):
             generator: Where noise and phases come from; a fresh one seeded 0 if ``None``.
             config: How codes are cut into chunks.
         """
-        return DecodeStream(self.flow, self.vocoder, Draws.of(generator), config or StreamConfig())
+        draws = Draws.of(generator)
+        mel = MelStream(self.flow, draws.mel, config or StreamConfig())
+        return DecodeStream(mel, VocoderStream(self.vocoder, draws.source))

@@ -122,26 +122,24 @@ class VocoderStream:
         self._first += excess
 
 
-class DecodeStream:
-    """Codes to samples; drop it and nothing is left of it.
+class MelStream:
+    """Codes to mel frames, each final when it is returned.
 
     Args:
         flow: In evaluation.
-        vocoder: In evaluation.
-        draws: Random numbers.
+        generator: Of the noise.
         config: Chunks and window.
 
     Raises:
         ConfigError: If a chunk or the window is not whole blocks of the flow's encoder.
     """
 
-    def __init__(self, flow: FlowModel, vocoder: HiFTGenerator, draws: Draws, config: StreamConfig):
+    def __init__(self, flow: FlowModel, generator: torch.Generator, config: StreamConfig):
         block = flow.config.encoder.block_size
         if any(size % block for size in (*config.chunks, config.window)):
             raise ConfigError(f"stream.chunks and stream.window must be multiples of {block} codes")
         self._flow = flow
-        self._vocoder = VocoderStream(vocoder, draws.source)
-        self._generator = draws.mel
+        self._generator = generator
         self._config = config
         self._pending: list[int] = []
         self._num_chunks = 0
@@ -151,37 +149,24 @@ class DecodeStream:
         self._mel = empty  # of the window, faded and final
         self._noise = empty  # of the window and the frames held back
         self._held = empty  # the end of the last chunk, as it was spoken without a future
-        self._finished = False
 
     def push(self, ids: Sequence[int]) -> Tensor:
-        """Take more codes and return the samples that are ready, (num_samples,), often none.
+        """Take more codes and return the mel that is final, (N, M), often no frame.
 
         Raises:
-            AudioError: If an id is no code, or the stream is finished; the stream is unchanged.
+            AudioError: If an id is no code; the stream is unchanged.
         """
-        self._check_open()
         self._flow.check(ids)
         self._pending += ids
-        parts = [self._mel.new_zeros(0)]
+        parts = [self._mel[:, :0]]
         while len(self._pending) >= (size := self._next_chunk()):
             ready, self._pending = self._pending[:size], self._pending[size:]
-            parts.append(self._vocoder.push(self._speak(ready, last=False)))
-        return torch.cat(parts)
+            parts.append(self._speak(ready, last=False))
+        return torch.cat(parts, dim=1)
 
     def finish(self) -> Tensor:
-        """Return everything that was held back, (num_samples,), and end the stream.
-
-        Raises:
-            AudioError: If it was finished before.
-        """
-        self._check_open()
-        self._finished = True
-        rest = self._speak(self._pending, last=True) if self._pending else self._held
-        return self._vocoder.push(rest, last=True)
-
-    def _check_open(self) -> None:
-        if self._finished:
-            raise AudioError("this stream is finished; start another")
+        """Return what was held back, (N, M)."""
+        return self._speak(self._pending, last=True) if self._pending else self._held
 
     def _next_chunk(self) -> int:
         sizes = self._config.chunks
@@ -228,6 +213,43 @@ class DecodeStream:
         self._codes = self._codes[excess:]
         self._mel = self._mel[:, frames:]
         self._noise = self._noise[:, frames:]
+
+
+class DecodeStream:
+    """Codes to samples; drop it and nothing is left of it.
+
+    Args:
+        mel: Codes to mel.
+        vocoder: Mel to samples.
+    """
+
+    def __init__(self, mel: MelStream, vocoder: VocoderStream):
+        self._to_mel = mel
+        self._to_samples = vocoder
+        self._finished = False
+
+    def push(self, ids: Sequence[int]) -> Tensor:
+        """Take more codes and return the samples that are ready, (num_samples,), often none.
+
+        Raises:
+            AudioError: If an id is no code, or the stream is finished; the stream is unchanged.
+        """
+        self._check_open()
+        return self._to_samples.push(self._to_mel.push(ids))
+
+    def finish(self) -> Tensor:
+        """Return everything that was held back, (num_samples,), and end the stream.
+
+        Raises:
+            AudioError: If it was finished before.
+        """
+        self._check_open()
+        self._finished = True
+        return self._to_samples.push(self._to_mel.finish(), last=True)
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise AudioError("this stream is finished; start another")
 
 
 def fade(old: Tensor, new: Tensor) -> Tensor:

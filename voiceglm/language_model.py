@@ -9,6 +9,7 @@ Letters used in shapes: L ids, V vocabulary, P legal ids.
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -78,6 +79,17 @@ class Sampling:
         if self.top_k:
             odds[self.top_k :] = 0.0
         return int(order[torch.multinomial(odds, 1, generator=generator)])
+
+
+def language_model_json(
+    config: LanguageModelConfig, vocabulary: Vocabulary, prompt_format: PromptFormat
+) -> dict[str, Any]:
+    """Return the ``config.json`` of a language model."""
+    return {
+        "model": asdict(config),
+        "vocabulary": vocabulary.to_dict(),
+        "prompt": asdict(prompt_format),
+    }
 
 
 def _parts(
@@ -222,11 +234,7 @@ class VoiceLM:
         Raises:
             OutputError: If the folder exists (and ``replace`` is not set) or cannot be written.
         """
-        config = {
-            "model": asdict(self.config),
-            "vocabulary": self.vocabulary.to_dict(),
-            "prompt": asdict(self.prompt_format),
-        }
+        config = language_model_json(self.config, self.vocabulary, self.prompt_format)
         tensors = {name: value.half() for name, value in self.network.state_dict().items()}
         files = {TOKENIZER_FILE: self.text_tokenizer.to_str().encode()}
         write_checkpoint(folder, config, tensors, files=files, replace=replace)
