@@ -164,7 +164,8 @@ class FlowModel(nn.Module):
         Args:
             codes: (B, T).
             code_lengths: (B,).
-            noise: (B, N, M), standard normal; M is the maximum of :meth:`num_frames`.
+            noise: (B, N, M), standard normal (the temperature comes on top); M is the maximum of
+                :meth:`num_frames`.
             prompt: (B, N, P), log-mel of the first frames of every item.
             speaker: (B, speaker_dim) or ``None``.
 
@@ -178,7 +179,7 @@ class FlowModel(nn.Module):
             prompt = F.pad(self.normalize(prompt), (0, size - prompt.shape[-1]))
         condition = self.condition(codes, code_lengths, lengths, prompt=prompt, speaker=speaker)
         mask = padding_mask(lengths, size, noise.dtype)
-        mel = self.decoder.solve(noise, mask, condition)
+        mel = self.decoder.solve(self.config.temperature * noise, mask, condition)
         return mel * self.config.mel_std + self.config.mel_mean
 
 
