@@ -11,6 +11,7 @@ with every chunk (docs/porting.md, streaming).
 
 import argparse
 import json
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -88,8 +89,10 @@ def main() -> None:
             "published, blocks of 10": published(total, (10,)),
         }
         rows.append({"seconds": seconds, **{name: round(value, 2) for name, value in row.items()}})
-        cells = "".join(f"{name} {value:8.1f} (x{value / whole:4.1f})  " for name, value in row.items())
-        print(f"{seconds:3d} s  {cells}TFLOP")
+        cells = "".join(
+            f"{name} {value:8.1f} (x{value / whole:4.1f})  " for name, value in row.items()
+        )
+        sys.stdout.write(f"{seconds:3d} s  {cells}TFLOP\n")
     if output:
         output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

@@ -74,6 +74,9 @@ class FlowConfig:
     """Euler steps of the solver."""
     guidance: float = 0.7
     """Strength of classifier-free guidance; 0 switches it off."""
+    temperature: float = 1.0
+    """Standard deviation of the noise that speaking starts from; training always starts from 1.
+    Less is clearer and less varied."""
     sigma_min: float = 1e-6
     """Noise left at the end of the path."""
     guidance_dropout: float = 0.2
@@ -100,6 +103,8 @@ class FlowConfig:
         for name in ("num_codes", "num_steps", "num_mels", "hop_length", "sample_rate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"flow.{name} must be positive, got {getattr(self, name)}")
+        if self.temperature < 0:
+            raise ConfigError(f"flow.temperature must not be negative, got {self.temperature}")
         if self.mel_std <= 0:
             raise ConfigError(f"flow.mel_std must be positive, got {self.mel_std}")
 

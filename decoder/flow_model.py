@@ -169,7 +169,8 @@ class FlowModel(nn.Module):
         Args:
             codes: (B, T).
             code_lengths: (B,).
-            noise: (B, N, M), standard normal; M is the maximum of ``lengths``.
+            noise: (B, N, M), standard normal (the temperature comes on top); M is the maximum of
+                ``lengths``.
             lengths: (B,), mel frames wanted of each item; :meth:`num_frames` if ``None``.
             prompt: (B, N, P), log-mel of the first frames of every item.
             speaker: (B, speaker_dim) or ``None``.
@@ -184,5 +185,5 @@ class FlowModel(nn.Module):
             prompt = F.pad(self.normalize(prompt), (0, size - prompt.shape[-1]))
         condition = self.condition(codes, code_lengths, lengths, prompt=prompt, speaker=speaker)
         mask = padding_mask(lengths, size, noise.dtype)
-        mel = self.decoder.solve(noise, mask, condition)
+        mel = self.decoder.solve(self.config.temperature * noise, mask, condition)
         return mel * self.config.mel_std + self.config.mel_mean

@@ -1,6 +1,7 @@
 """The flow and the whole decoder: batches, prompts, noise, checkpoints, bad ids."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,22 @@ def test_mel_scale_is_undone(flow: FlowModel) -> None:
     close(scaled, plain * 2 - 5)
 
 
+@torch.no_grad()
+def test_the_temperature_scales_the_noise() -> None:
+    codes, lengths = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])
+    noise = torch.randn(1, 80, 27, generator=torch.Generator().manual_seed(0))
+
+    def mel(temperature: float, scale: float) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            flow = FlowModel(replace(TINY, temperature=temperature)).eval()
+        return flow.sample(codes, lengths, scale * noise)
+
+    close(mel(0.5, 1.0), mel(1.0, 0.5))
+    close(mel(0.0, 1.0), mel(0.0, 9.0))
+    assert not torch.allclose(mel(0.0, 1.0), mel(1.0, 1.0), atol=0.1)
+
+
 def test_decoding_is_repeatable_and_leaves_the_global_generator(
     decoder_model: SpeechDecoder,
 ) -> None:
@@ -119,7 +136,7 @@ def test_decoding_is_repeatable_and_leaves_the_global_generator(
 
 
 def test_noise_is_an_argument(decoder_model: SpeechDecoder) -> None:
-    noise = torch.randn(80, 34, generator=torch.Generator().manual_seed(7))
+    noise = torch.randn(34, 80, generator=torch.Generator().manual_seed(7)).T  # frame by frame
     ids = [5, 4, 3, 2, 1]
     given = decoder_model.mel(ids, noise=noise)
     assert given.shape == (80, 34)
