@@ -228,10 +228,11 @@ class _Trainer(Trainer):
         if self.muon_lr is None or self.optimizer is not None:
             return super().create_optimizer(model)
         model, arguments = model or self.model, self.args
+        assert model is not None, "the Trainer was given a model"
         matrices = hidden_matrices(model)
         by_muon = {id(weight) for weight in matrices}
         decayed = set(self.get_decay_parameter_names(model))
-        groups: dict[float, list[nn.Parameter]] = {arguments.weight_decay: [], 0.0: []}
+        groups: dict[float, list[Tensor]] = {arguments.weight_decay: [], 0.0: []}
         for name, weight in model.named_parameters():
             if weight.requires_grad and id(weight) not in by_muon:
                 groups[arguments.weight_decay if name in decayed else 0.0].append(weight)
@@ -256,7 +257,7 @@ class _Trainer(Trainer):
         return _LengthGroups(self.args.train_batch_size, list(self.lengths), self.args.seed)
 
 
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
     """Return the weights of the linear maps inside stacked layers: what Muon is meant for.
 
     Embeddings, position tables and the maps at both ends of a model stand outside its stacks.
@@ -278,7 +279,7 @@ class SplitOptimizer(Optimizer):
         self._parts = parts
         super().__init__([group for part in parts for group in part.param_groups], {})
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  no loss is computed
         """Step every part.
 
         Raises:

@@ -43,17 +43,22 @@ class Model(nn.Module):
     def __init__(self, seed: int = 0):
         super().__init__()
         self.config = "mine"
-        turn = nn.Linear(2, 2, bias=False)
-        nn.init.eye_(turn.weight)
-        self.layers = nn.ModuleList([turn])
+        self.layers = nn.ModuleList([nn.Linear(2, 2, bias=False)])
+        nn.init.eye_(self.turn.weight)
         self.line = nn.Linear(2, 1)
         nn.init.normal_(self.line.weight, generator=torch.Generator().manual_seed(seed))
         nn.init.zeros_(self.line.bias)
         self.seen: list[int] = []
 
+    @property
+    def turn(self) -> nn.Linear:
+        (turn,) = self.layers
+        assert isinstance(turn, nn.Linear)
+        return turn
+
     def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         self.seen.append(len(x))
-        error = self.line(self.layers[0](x))[:, 0] - y
+        error = self.line(self.turn(x))[:, 0] - y
         loss = error.square().mean()
         return {"loss": loss, "twice": 2 * loss, "noise": torch.rand(())}
 
@@ -119,7 +124,7 @@ def test_it_learns(tmp_path: Path) -> None:
     model = run(tmp_path, replace(CONFIG, steps=80, batch_size=10, peak_lr=0.3, log_every=20))
     logged = losses(tmp_path)
     assert logged[80] < 0.05 * logged[20]
-    learned = model.line.weight @ model.layers[0].weight
+    learned = model.line.weight @ model.turn.weight
     torch.testing.assert_close(learned, torch.tensor([[3.0, -1.0]]), atol=0.1, rtol=0)
 
 
@@ -147,17 +152,17 @@ def test_muon_trains_the_matrices_of_layers_and_nothing_else(tmp_path: Path) -> 
     fresh, config = Model(), replace(CONFIG, steps=2, peak_lr=1e-9, muon_lr=0.1)
     by_muon = run(tmp_path / "muon", config)
     torch.testing.assert_close(by_muon.line.weight, fresh.line.weight, atol=1e-6, rtol=0)
-    moved = by_muon.layers[0].weight - fresh.layers[0].weight
+    moved = by_muon.turn.weight - fresh.turn.weight
     assert moved.abs().max() > 0.01
     by_adamw = run(tmp_path / "adamw", replace(config, peak_lr=0.1, muon_lr=1e-9))
-    torch.testing.assert_close(by_adamw.layers[0].weight, torch.eye(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(by_adamw.turn.weight, torch.eye(2), atol=1e-6, rtol=0)
     assert (by_adamw.line.weight - fresh.line.weight).abs().max() > 0.01
 
 
 def test_one_schedule_drives_every_part_of_a_split_optimizer() -> None:
     model = Model()
     (matrix,) = hidden_matrices(model)
-    assert matrix is model.layers[0].weight
+    assert matrix is model.turn.weight
     parts = [torch.optim.Muon([matrix], lr=0.2), torch.optim.AdamW(model.line.parameters(), 0.1)]
     optimizer = SplitOptimizer(parts)
     optimizer.load_state_dict(optimizer.state_dict())  # gives the parts new groups
@@ -170,7 +175,8 @@ def test_one_schedule_drives_every_part_of_a_split_optimizer() -> None:
 
 
 def test_attention_is_plain_only_inside_the_block() -> None:
-    config = WhisperConfig(attn_implementation="sdpa")
+    config = WhisperConfig()
+    config._attn_implementation = "sdpa"
     inside = "sdpa" if torch.cuda.is_available() else "eager"
     with plain_attention(config):
         assert config._attn_implementation == inside
@@ -191,7 +197,7 @@ def test_resuming_equals_never_having_stopped(
     resumed = run(tmp_path, config, lengths=lengths)
     assert len(resumed.seen) == 1
     assert torch.equal(resumed.line.weight, whole.line.weight)
-    assert torch.equal(resumed.layers[0].weight, whole.layers[0].weight)
+    assert torch.equal(resumed.turn.weight, whole.turn.weight)
     for name in ("loss", "noise", "learning_rate"):
         assert rows(tmp_path)[0][name] == before[step][name], name
 
