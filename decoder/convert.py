@@ -128,9 +128,16 @@ def _labelled(kind: str) -> Callable[[_Loader, str, yaml.Node], Any]:
     return construct
 
 
+def _named(loader: _Loader, node: yaml.Node) -> str:
+    """Keep ``<name>`` for :func:`_resolve`."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise yaml.constructor.ConstructorError(None, None, "!ref needs a name")
+    return str(loader.construct_scalar(node))
+
+
 for _kind in ("!new:", "!name:", "!apply:"):
     _Loader.add_multi_constructor(_kind, _labelled(_kind))
-_Loader.add_constructor("!ref", lambda loader, node: loader.construct_scalar(node))
+_Loader.add_constructor("!ref", _named)
 
 
 def _resolve(value: Any, top: Mapping[str, Any]) -> Any:

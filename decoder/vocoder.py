@@ -46,7 +46,6 @@ class ResidualBlock(nn.Module):
             _same_conv(channels, channels, kernel_size, dilation) for dilation in dilations
         )
         self.convs2 = nn.ModuleList(_same_conv(channels, channels, kernel_size) for _ in dilations)
-        self.reach = (kernel_size // 2) * (sum(dilations) + len(dilations))  # frames each way
         self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
         self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
 
@@ -233,13 +232,14 @@ class HiFTGenerator(nn.Module):
         c = self.config
         sides = c.istft_n_fft // (2 * c.istft_hop) + 1  # spectral frames beside one, both ways
         rates = [*accumulate(c.upsample_rates, int.__mul__)]  # per mel frame
-        num_kernels = len(c.resblock_kernel_sizes)
+        widest = max(_reach(size, c.resblock_dilations) for size in c.resblock_kernel_sizes)
         reach = (sides + 3) / rates[-1]  # back from the samples, the last convolution first
         longest = 0.0
         for stage in reversed(range(len(rates))):
-            blocks = self.resblocks[stage * num_kernels : (stage + 1) * num_kernels]
-            reach += max(block.reach for block in blocks) / rates[stage]
-            source = (self.source_resblocks[stage].reach + 1) / rates[stage] + sides / rates[-1]
+            reach += widest / rates[stage]
+            size = c.source_resblock_kernel_sizes[stage]
+            source = (_reach(size, c.source_resblock_dilations) + 1) / rates[stage]
+            source += sides / rates[-1]
             longest = max(longest, reach + source)
             reach += c.upsample_rates[stage] / rates[stage]  # one frame before the upsampling
         return math.ceil(max(longest, reach + 3)) + 1
@@ -340,6 +340,11 @@ def _same_conv(in_channels: int, out_channels: int, size: int, dilation: int = 1
     return weight_norm(
         nn.Conv1d(in_channels, out_channels, size, padding=padding, dilation=dilation)
     )
+
+
+def _reach(size: int, dilations: tuple[int, ...]) -> int:
+    """Return how many frames each way a residual block looks."""
+    return size // 2 * (sum(dilations) + len(dilations))
 
 
 def _down_conv(in_channels: int, out_channels: int, factor: int) -> nn.Module:

@@ -117,11 +117,10 @@ class WhisperVQEncoder(nn.Module):
         self.embed_positions = nn.Embedding(sizes.max_frames, sizes.width)
         self.embed_positions.weight.requires_grad_(False)
         self.embed_positions.weight.copy_(sinusoids(sizes.max_frames, sizes.width))
-        self.layers = nn.ModuleList(
-            WhisperEncoderLayer(whisper) for _ in range(sizes.num_built_layers)
-        )
-        for number, layer in enumerate(self.layers):
+        layers = [WhisperEncoderLayer(whisper) for _ in range(sizes.num_built_layers)]
+        for number, layer in enumerate(layers):
             layer.self_attn.layer_idx = number  # of its keys and values in a cache
+        self.layers = nn.ModuleList(layers)
         self.quantizer = None
         if config.quantizer is not None:
             self.quantizer = Quantizer(config.quantizer, sizes.width)

@@ -104,6 +104,10 @@ class Speaker(Protocol):
         """Hertz, of what is spoken."""
         ...
 
+    def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+        """Return the waveform of all the codes of a reply, (num_samples,)."""
+        ...
+
     def start(self, *, generator: torch.Generator | None = None) -> Speech:
         """Return a stream for the codes of one reply."""
         ...

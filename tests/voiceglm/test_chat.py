@@ -93,6 +93,9 @@ class Mouth:
     def __init__(self) -> None:
         self.spoken: list[list[int]] = []
 
+    def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+        return self.start(generator=generator).push([*ids, *ids])
+
     def start(self, *, generator: torch.Generator | None = None) -> "Words":
         self.spoken.append([])
         return Words(self.spoken[-1], generator)

@@ -212,6 +212,7 @@ def test_released_sizes() -> None:
     with torch.device("meta"):
         tokenizer = SpeechTokenizer(TokenizerConfig())
         flow, vocoder = FlowModel(DecoderConfig().flow), HiFTGenerator(DecoderConfig().vocoder)
+    assert tokenizer.encoder.quantizer is not None
     stored = [*tokenizer.encoder.parameters(), tokenizer.encoder.quantizer.codebook]
     assert sum(tensor.numel() for tensor in stored) == 343_599_360
     assert sum(parameter.numel() for parameter in flow.parameters()) == 111_166_208
