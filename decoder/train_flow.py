@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from decoder.config import FlowConfig
 from decoder.data import FlowDataset, collate
-from decoder.model import FlowModel
+from decoder.flow_model import FlowModel
 from voiceglm.training import TrainConfig, fit
 
 

@@ -85,25 +85,42 @@ class HarmonicSource(nn.Module):
         self.config = config
         self.l_linear = nn.Linear(config.num_harmonics + 1, 1)
 
-    def forward(self, f0: Tensor, *, phase: Tensor, noise: Tensor) -> Tensor:
+    def turns(self, f0: Tensor, start: Tensor | None = None) -> Tensor:
+        """Return how far the fundamental has turned at every sample, whole turns left out.
+
+        In double, and modulo one before the overtones are taken: an error of the phase would grow
+        with the length of the utterance.
+
+        Args:
+            f0: (B, M), Hz.
+            start: (B, 1, 1), turns before the first sample, of a signal that goes on; else 0.
+
+        Returns:
+            (B, 1, L), float64 in [0, 1).
+        """
+        rates = f0.double() / self.config.sample_rate
+        turns = rates.repeat_interleave(self.config.hop_length, dim=-1).cumsum(-1)[:, None]
+        return (turns if start is None else turns + start).remainder(1.0)
+
+    def forward(
+        self, f0: Tensor, *, phase: Tensor, noise: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """Return the source of every sample.
 
         Args:
             f0: (B, M), Hz.
             phase: (B, H, 1), radians at the start, usually zero for the fundamental.
             noise: (B, H, L), standard normal.
+            start: (B, 1, 1), what :meth:`turns` had reached before.
 
         Returns:
             (B, 1, L), within -1 to 1.
         """
         c = self.config
-        f0 = f0.repeat_interleave(c.hop_length, dim=-1)[:, None]  # (B, 1, L)
-        # In double, and modulo one before the overtones are taken: an error of the phase would
-        # grow with the length of the utterance.
-        turns = (f0.double() / c.sample_rate).cumsum(-1).remainder(1.0).float()
+        turns = self.turns(f0, start).float()
         order = torch.arange(1, c.num_harmonics + 2, device=f0.device)[:, None]  # (H, 1)
         sines = torch.sin(2 * math.pi * (order * turns).remainder(1.0) + phase)
-        voiced = f0 > c.voiced_threshold
+        voiced = f0.repeat_interleave(c.hop_length, dim=-1)[:, None] > c.voiced_threshold
         level = torch.where(voiced, c.nsf_sigma, c.nsf_alpha / 3)
         values = c.nsf_alpha * sines * voiced + level * noise  # (B, H, L)
         return torch.tanh(self.l_linear(values.transpose(1, 2))).transpose(1, 2)
@@ -173,16 +190,23 @@ class HiFTGenerator(nn.Module):
         self, batch_size: int, num_frames: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Draw the phases (B, H, 1) and the noise (B, H, L) that :meth:`source` needs."""
-        harmonics = self.config.num_harmonics + 1
-        phase = torch.rand(batch_size, harmonics, 1, generator=generator, device=generator.device)
+        phase = self.draw_phase(batch_size, generator)
+        return phase, self.draw_noise(batch_size, num_frames, generator)
+
+    def draw_phase(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw the phase at which each harmonic starts: (B, H, 1), the fundamental's 0."""
+        shape = (batch_size, self.config.num_harmonics + 1, 1)
+        phase = torch.rand(shape, generator=generator, device=generator.device)
         phase = (2 * phase - 1) * math.pi
         phase[:, 0] = 0.0
-        noise = torch.randn(
-            (batch_size, harmonics, num_frames * self.config.hop_length),
-            generator=generator,
-            device=generator.device,
-        )
-        return phase.to(self.window.device), noise.to(self.window.device)
+        return phase.to(self.window.device)
+
+    def draw_noise(self, batch_size: int, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Draw (B, H, L), frame after frame: one item gets the same in one draw or in many."""
+        harmonics, hop = self.config.num_harmonics + 1, self.config.hop_length
+        shape = (batch_size, num_frames, harmonics, hop)
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+        return noise.transpose(1, 2).flatten(2).to(self.window.device)
 
     def synthesize(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Filter the source into speech.
@@ -196,6 +220,29 @@ class HiFTGenerator(nn.Module):
             (B, L), zero after each item's end.
         """
         return self._to_samples(self._spectrum(mel, source, lengths), lengths)
+
+    @property
+    def pitch_margin(self) -> int:
+        """Mel frames on either side that the pitch of a frame depends on."""
+        return self.config.f0_num_layers
+
+    @property
+    def margin(self) -> int:
+        """Mel frames on either side that the samples of a frame depend on, source given."""
+        c = self.config
+        sides = c.istft_n_fft // (2 * c.istft_hop) + 1  # spectral frames beside one, both ways
+        rates = [*accumulate(c.upsample_rates, int.__mul__)]  # per mel frame
+        widest = max(_reach(size, c.resblock_dilations) for size in c.resblock_kernel_sizes)
+        reach = (sides + 3) / rates[-1]  # back from the samples, the last convolution first
+        longest = 0.0
+        for stage in reversed(range(len(rates))):
+            reach += widest / rates[stage]
+            size = c.source_resblock_kernel_sizes[stage]
+            source = (_reach(size, c.source_resblock_dilations) + 1) / rates[stage]
+            source += sides / rates[-1]
+            longest = max(longest, reach + source)
+            reach += c.upsample_rates[stage] / rates[stage]  # one frame before the upsampling
+        return math.ceil(max(longest, reach + 3)) + 1
 
     def forward(
         self, mel: Tensor, *, generator: torch.Generator, lengths: Tensor | None = None
@@ -293,6 +340,11 @@ def _same_conv(in_channels: int, out_channels: int, size: int, dilation: int = 1
     return weight_norm(
         nn.Conv1d(in_channels, out_channels, size, padding=padding, dilation=dilation)
     )
+
+
+def _reach(size: int, dilations: tuple[int, ...]) -> int:
+    """Return how many frames each way a residual block looks."""
+    return size // 2 * (sum(dilations) + len(dilations))
 
 
 def _down_conv(in_channels: int, out_channels: int, factor: int) -> nn.Module:

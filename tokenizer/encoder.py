@@ -14,18 +14,19 @@ The layers are transformers' own Whisper layers. Source: GLM-4-Voice (arXiv 2412
 2.1, and the released configuration; see docs/porting.md for the exact order of operations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import WhisperConfig
+from transformers import DynamicCache, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
 from tokenizer.config import TokenizerConfig
 from tokenizer.quantizer import Quantizer
 
 FEATURE_STRIDE = 2  # the second convolution halves 100 Hz to 50 Hz
+CONTEXT = 4  # feature frames before a frame that both convolutions look back at
 _LOUDER = 3.0  # at torch's own scale the position table drowns the sound in early training
 
 
@@ -40,6 +41,14 @@ class Encoded:
     commitment: Tensor  # (), weighted; 0 outside training or without a quantizer
 
 
+@dataclass
+class EncoderPast:
+    """What a stream has been through: keys and values of every layer below the quantizer."""
+
+    cache: DynamicCache = field(default_factory=DynamicCache)
+    num_frames: int = 0  # 50 Hz frames so far
+
+
 def sinusoids(length: int, channels: int) -> Tensor:
     """Return Whisper's position table, (length, channels): all sines, then all cosines."""
     half = channels // 2
@@ -49,25 +58,28 @@ def sinusoids(length: int, channels: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def attention_bias(mask: Tensor, *, block: int | None, causal: bool) -> Tensor:
+def attention_bias(mask: Tensor, *, block: int | None, causal: bool, num_past: int = 0) -> Tensor:
     """Say who may attend whom: 0 where allowed, the lowest float where not.
 
     Args:
         mask: (B, T), True where a frame is real; only real frames are attended.
         block: Frames that see one another; a frame also sees everything earlier. ``None``: all.
         causal: Strictly causal instead; padding is then ignored, as in the reference.
+        num_past: Frames before these T, P of them: all real, and seen too.
 
     Returns:
-        (B or 1, 1, T, T).
+        (B or 1, 1, T, P + T).
     """
-    frames = torch.arange(mask.shape[1], device=mask.device)
-    earlier = frames[None, :] <= frames[:, None]  # (T, T), query by key
+    keys = torch.arange(num_past + mask.shape[1], device=mask.device)
+    frames = keys[num_past:]
+    earlier = keys[None, :] <= frames[:, None]  # (T, P + T), query by key
     if causal:
         allowed = earlier[None, None]
     else:
-        allowed = mask[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        mask = F.pad(mask, (num_past, 0), value=True)
+        allowed = mask[:, None, None, :].expand(-1, 1, len(frames), -1)
         if block is not None:
-            same_block = frames[None, :] // block == frames[:, None] // block
+            same_block = keys[None, :] // block == frames[:, None] // block
             allowed = allowed & (earlier | same_block)
     return additive_bias(allowed)
 
@@ -105,9 +117,10 @@ class WhisperVQEncoder(nn.Module):
         self.embed_positions = nn.Embedding(sizes.max_frames, sizes.width)
         self.embed_positions.weight.requires_grad_(False)
         self.embed_positions.weight.copy_(sinusoids(sizes.max_frames, sizes.width))
-        self.layers = nn.ModuleList(
-            WhisperEncoderLayer(whisper) for _ in range(sizes.num_built_layers)
-        )
+        layers = [WhisperEncoderLayer(whisper) for _ in range(sizes.num_built_layers)]
+        for number, layer in enumerate(layers):
+            layer.self_attn.layer_idx = number  # of its keys and values in a cache
+        self.layers = nn.ModuleList(layers)
         self.quantizer = None
         if config.quantizer is not None:
             self.quantizer = Quantizer(config.quantizer, sizes.width)
@@ -140,28 +153,51 @@ class WhisperVQEncoder(nn.Module):
             states = self._upper(states, mask)
         return Encoded(states, mask, codes, pooled, commitment)
 
+    def next_codes(self, features: Tensor, mask: Tensor, past: EncoderPast) -> Tensor:
+        """Encode the frames that follow a past, whole blocks but for the last of a piece.
+
+        Args:
+            features: (1, F, CONTEXT + L), L even; a stream's first call brings no context.
+            mask: (1, L), True where a frame is real.
+            past: Grows by these frames.
+
+        Returns:
+            (C,), int64.
+        """
+        assert self.quantizer is not None, "this encoder has no codebook"
+        start = past.num_frames
+        states = self._convolve(features, first=start == 0)
+        mask = mask[:, ::FEATURE_STRIDE]
+        end = past.num_frames = start + states.shape[1]
+        states, _ = self._lower(states + self.embed_positions.weight[start:end], mask, past, start)
+        return self.quantizer.encode(states)[0]
+
     def recognise(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Run the layers above the quantizer on given codes: (B, C) -> (B, C, D)."""
         assert self.quantizer is not None, "this encoder has no codebook"
         states = self.quantizer.lookup(codes)
         return self._upper(states + self.embed_positions2.weight[: states.shape[1]], mask)
 
-    def _convolve(self, features: Tensor) -> Tensor:
-        past = (2, 0) if self.config.causal_convolution else (0, 0)
+    def _convolve(self, features: Tensor, *, first: bool = True) -> Tensor:
+        past = (2, 0) if self.config.causal_convolution and first else (0, 0)
         states = F.gelu(self.conv1(F.pad(features, past)))
         states = F.gelu(self.conv2(F.pad(states, past)))
         return states.transpose(1, 2)
 
-    def _lower(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _lower(
+        self, states: Tensor, mask: Tensor, past: EncoderPast | None = None, num_past: int = 0
+    ) -> tuple[Tensor, Tensor]:
         sizes, block = self.config, self.config.block_frames
         causal = sizes.causal_attention or sizes.causal_below_quantizer
-        bias = attention_bias(mask, block=block, causal=causal)
+        cache = past and past.cache
+        bias = attention_bias(mask, block=block, causal=causal, num_past=num_past)
         for number, layer in enumerate(self.layers[: sizes.quantize_after], start=1):
-            states = layer(states, attention_mask=bias)
+            states = layer(states, attention_mask=bias, past_key_values=cache)
             if number == sizes.pool_after and sizes.pool_kernel is not None:
                 states, mask = self._pool(states, mask)
                 block = block and block // sizes.pool_stride
-                bias = attention_bias(mask, block=block, causal=causal)
+                num_past //= sizes.pool_stride
+                bias = attention_bias(mask, block=block, causal=causal, num_past=num_past)
         return states, mask
 
     def _upper(self, states: Tensor, mask: Tensor) -> Tensor:

@@ -57,21 +57,43 @@ class LogMel(nn.Module):
         A piece is filled with zeros to a whole number of codes before it is transformed.
         """
         device = self.window.device
-        items = [self._transform(piece.to(device)) for piece in pieces]  # each (F, L_i)
+        items = [self._item(piece.to(device)) for piece in pieces]  # each (F, L_i)
         length = max(item.shape[1] for item in items)
         values = torch.stack([F.pad(item, (0, length - item.shape[1])) for item in items])
         starts = torch.arange(length, device=device) * self.config.hop  # first sample of a frame
         counts = torch.tensor([len(piece) for piece in pieces], device=device)
         return Features(values, starts[None, :] < counts[:, None])
 
-    def _transform(self, samples: Tensor) -> Tensor:
+    @property
+    def margin(self) -> int:
+        """Samples a frame looks at before and after its own place: half a window."""
+        return self.config.window // 2
+
+    def log_power(self, samples: Tensor) -> Tensor:
+        """Return the log10 mel power of whole windows: (margin + L * hop + margin,) -> (F, L).
+
+        The frame at ``n * hop`` of the recording is the n-th if ``samples`` begin ``margin`` before
+        the recording does.
+        """
         config = self.config
-        samples = F.pad(samples.float(), (0, -len(samples) % self.samples_per_code))
         spectrum = torch.stft(
-            samples, config.window, config.hop, window=self.window, return_complex=True
+            samples,
+            config.window,
+            config.hop,
+            window=self.window,
+            center=False,
+            return_complex=True,
         )
-        power = spectrum[:, :-1].abs().square()  # (window // 2 + 1, L)
-        log_power = (self.filters.T @ power).clamp(min=1e-10).log10()  # (F, L)
-        floor = config.fixed_floor
-        lowest = log_power.max() - 8.0 if floor is None else log_power.new_tensor(floor)
-        return (torch.maximum(log_power, lowest) + 4.0) / 4.0
+        power = spectrum.abs().square()  # (window // 2 + 1, L)
+        return (self.filters.T @ power).clamp(min=1e-10).log10()
+
+    def scale(self, log_power: Tensor, lowest: Tensor | float) -> Tensor:
+        """Cut log10 powers off at ``lowest`` and bring them to about [-1, 1]."""
+        return (log_power.clamp(min=lowest) + 4.0) / 4.0
+
+    def _item(self, samples: Tensor) -> Tensor:
+        samples = F.pad(samples.float(), (0, -len(samples) % self.samples_per_code))
+        edges = F.pad(samples[None], (self.margin, self.margin), mode="reflect")[0]
+        log_power = self.log_power(edges)[:, : len(samples) // self.config.hop]
+        floor = self.config.fixed_floor
+        return self.scale(log_power, log_power.max() - 8.0 if floor is None else floor)

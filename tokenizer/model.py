@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from tokenizer.asr import CtcRecognizer, build_recognizer
 from tokenizer.config import TokenizerConfig
+from tokenizer.convert import convert_config, convert_tensors, is_released
 from tokenizer.encoder import FEATURE_STRIDE, Encoded, WhisperVQEncoder
 from tokenizer.features import LogMel
+from tokenizer.streaming import Listening, ListenState
 from voiceglm.audio import check_samples, resample
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
@@ -52,17 +54,24 @@ class SpeechTokenizer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path) -> "SpeechTokenizer":
-        """Load a tokenizer.
+        """Load a tokenizer, in our layout or as GLM-4-Voice's is released.
+
+        Args:
+            name_or_folder: See :func:`voiceglm.checkpoint.resolve`.
 
         Raises:
             CheckpointError: If the folder is missing, damaged, or not a tokenizer's.
         """
         folder = resolve(name_or_folder, "tokenizer")
+        values = read_config(folder)
+        released = is_released(values)
         try:
-            tokenizer = cls(build(TokenizerConfig, read_config(folder)))
+            config = convert_config(values) if released else build(TokenizerConfig, values)
         except ConfigError as error:
             raise CheckpointError(f"{folder} is not a speech tokenizer: {error}") from None
-        tensors = read_tensors(folder)
+        tokenizer, tensors = cls(config), read_tensors(folder)
+        if released:
+            tensors = convert_tensors(tensors, config)
         tensors[_POSITIONS] = tokenizer.encoder.embed_positions.weight.detach()
         load_into(tokenizer, tensors, where=folder)
         return tokenizer.eval()
@@ -119,6 +128,35 @@ class SpeechTokenizer(nn.Module):
             kept = zip(encoded.codes, encoded.mask, strict=True)
             out.append([code for row, mask in kept for code in row[mask].tolist()])
         return out
+
+    def start(self) -> ListenState:
+        """Begin to hear a recording that is still being made, at 16 kHz."""
+        return ListenState()
+
+    def step(self, chunk: Tensor, state: ListenState) -> list[int]:
+        """Hear (num_samples,) more and return the codes of the blocks that are now complete.
+
+        However a recording is cut into chunks, its codes are those of :meth:`encode`; exactly so
+        with a fixed log-mel floor, and otherwise with the loudest value so far instead of the
+        loudest of the piece.
+
+        Raises:
+            AudioError: If the chunk is no waveform, or comes after :meth:`finish`.
+            ConfigError: If this encoder looks ahead of its block.
+        """
+        return self._listening.step(chunk, state)
+
+    def finish(self, state: ListenState) -> list[int]:
+        """Return the codes of what is left after the last chunk.
+
+        Raises:
+            AudioError: If it was finished before.
+        """
+        return self._listening.finish(state)
+
+    @property
+    def _listening(self) -> Listening:
+        return Listening(self.config, self.features, self.encoder)
 
     @torch.inference_mode()
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:

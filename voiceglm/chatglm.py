@@ -5,14 +5,18 @@ fused query, key and value projection becomes three, and the rotary table is com
 No remote code is run.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from voiceglm.errors import CheckpointError
-from voiceglm.language_model import LanguageModelConfig
+from voiceglm.language_config import LanguageModelConfig
+from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
 
 _LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _OUTER = {
@@ -27,7 +31,59 @@ _INNER = {
     "mlp.dense_h_to_4h": "mlp.gate_up_proj",
     "mlp.dense_4h_to_h": "mlp.down_proj",
 }
+RANKS = "tokenizer.model"
+_ADDED = "tokenizer_config.json"
+_FIRST_CODE = "<|audio_0|>"
 _ASSUMED = {"rmsnorm": True, "add_qkv_bias": True, "add_bias_linear": False, "original_rope": True}
+
+
+def is_released(values: Mapping[str, Any]) -> bool:
+    """Say whether a ``config.json`` is that of a ChatGLM network."""
+    return values.get("model_type") == "chatglm" or "ffn_hidden_size" in values
+
+
+def released_vocabulary(
+    folder: Path, values: Mapping[str, Any], text_tokenizer: Tokenizer
+) -> Vocabulary:
+    """Return where the ids of a released model lie.
+
+    The config only says how many rows there are. A list of added tokens beside it tells where
+    speech begins; without one the layout of GLM-4-Voice is taken, if the text ids are its own.
+
+    Raises:
+        CheckpointError: If neither applies, or the rows do not hold the ids.
+    """
+    size, text_size = values["padded_vocab_size"], text_tokenizer.get_vocab_size()
+    published = Vocabulary.glm4voice()
+    added = _added_tokens(folder / _ADDED)
+    if _FIRST_CODE in added:
+        num_codes = sum(name.startswith("<|audio_") for name in added)
+        # One string is missing of the released 16,384, though the codebook has the code.
+        num_codes += num_codes % 2
+        start = added[_FIRST_CODE]
+    elif text_size == published.text_size:
+        num_codes, start = published.num_codes, published.speech_start_id
+    else:
+        raise CheckpointError(
+            f"{folder} has {text_size} text ids, GLM-4-Voice {published.text_size}; its "
+            f"{_ADDED} must say where {_FIRST_CODE} is"
+        )
+    special = {f"<|{name}|>": text_size + n for n, name in enumerate(SPECIAL_NAMES)}
+    moved = next((n for n, id_ in special.items() if added.get(n, id_) != id_), None)
+    if moved:
+        raise CheckpointError(f"{folder}: {moved} is id {added[moved]}, expected {special[moved]}")
+    return Vocabulary(text_size, num_codes, start, size)
+
+
+def _added_tokens(path: Path) -> dict[str, int]:
+    """Return the ids of the strings that are no pieces of text; none if there is no list."""
+    if not path.is_file():
+        return {}
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+        return {entry["content"]: int(id_) for id_, entry in listed.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
 
 
 def convert_config(values: Mapping[str, Any]) -> LanguageModelConfig:

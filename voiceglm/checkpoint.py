@@ -1,16 +1,21 @@
 """A checkpoint is a folder: ``config.json``, ``model.safetensors`` and whatever else it names.
 
 A model is a folder of such folders, one per part: ``tokenizer/``, ``decoder/``,
-``language_model/``. Nothing here executes what it reads: JSON and safetensors only.
+``language_model/``. Large weights may lie in several files that ``model.safetensors.index.json``
+lists, as transformers stores them. Nothing here executes what it reads: JSON and safetensors only.
 """
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import safetensors.torch
+import torch
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -19,6 +24,9 @@ from voiceglm.files import new_folder
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
+INDEX = f"{TENSORS}.index.json"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_HUB_FILES = ("*.json", "*.safetensors", "*.yaml", "*.pt", "tokenizer.model")
 _ASSETS = Path(__file__).parent / "assets"
 _BUNDLED = ("nano",)
 
@@ -44,21 +52,32 @@ def resolve(name_or_folder: str | Path, part: str | None = None) -> Path:
     """Return the folder of a model or of one of its parts.
 
     Args:
-        name_or_folder: ``"nano"``, a model's folder, or the folder of the part itself.
+        name_or_folder: ``"nano"``, a model's folder, the folder of the part itself, or a name
+            such as ``THUDM/glm-4-voice-tokenizer`` on the Hugging Face hub.
         part: ``"tokenizer"``, ``"decoder"`` or ``"language_model"``; None for the whole.
 
     Raises:
-        CheckpointError: If neither a bundled model nor a folder has that name.
+        CheckpointError: If nothing has that name, or it cannot be fetched.
     """
-    if str(name_or_folder) in _BUNDLED:
-        folder = bundled(str(name_or_folder))
-    else:
-        folder = Path(name_or_folder)
-        if folder.is_file():
-            raise CheckpointError(f"{folder} is a file, expected a model's folder")
-        if not folder.is_dir():
-            folder = bundled(str(name_or_folder))  # says what is known
+    name = str(name_or_folder)
+    folder = bundled(name) if name in _BUNDLED else Path(name_or_folder)
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file, expected a model's folder")
+    if not folder.is_dir():
+        # bundled() says what is known
+        folder = _fetch(name) if _HUB_NAME.fullmatch(name) else bundled(name)
     return folder / part if part and (folder / part).is_dir() else folder
+
+
+def _fetch(name: str) -> Path:
+    """Return the local copy of a model of the hub, fetched where it is not there yet."""
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{name} is no folder here and cannot be fetched from the Hugging Face hub: "
+            f"{_first_line(error)}"
+        ) from None
 
 
 def write_checkpoint(
@@ -112,13 +131,40 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: str | Path) -> dict[str, Tensor]:
-    """Read ``model.safetensors``, on the CPU and in the types it is stored in.
+    """Read all weights, on the CPU and in the types they are stored in.
 
     Raises:
-        CheckpointError: If it is missing, damaged or cut short.
+        CheckpointError: If a file is missing, damaged or cut short.
     """
-    path = Path(folder) / TENSORS
-    _check_file(path)
+    return {name: tensor for path in shards(folder) for name, tensor in read_shard(path).items()}
+
+
+def shards(folder: str | Path) -> list[Path]:
+    """Return the files that hold the weights, one or those that the index lists.
+
+    Raises:
+        CheckpointError: If the index is damaged, or a file is missing.
+    """
+    path, index = Path(folder) / TENSORS, Path(folder) / INDEX
+    if path.exists() or not index.is_file():
+        _check_file(path)
+        return [path]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        found = [Path(folder) / Path(name).name for name in sorted(names)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is damaged: {_first_line(error)}") from None
+    for path in found:
+        _check_file(path)
+    return found
+
+
+def read_shard(path: Path) -> dict[str, Tensor]:
+    """Read one file of weights.
+
+    Raises:
+        CheckpointError: If it is damaged or cut short.
+    """
     try:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
@@ -138,23 +184,48 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, where: str | 
     Raises:
         CheckpointError: Listing missing, unexpected and mis-shaped tensors.
     """
+    _check_fit(module, {name: tensor.shape for name, tensor in tensors.items()}, where)
+    module.load_state_dict(dict(tensors))
+
+
+def fill(module: nn.Module, parts: Iterable[Mapping[str, Tensor]], *, where: str | Path) -> None:
+    """Give a module built on the meta device its tensors, part by part, none of them copied.
+
+    Args:
+        module: Without memory of its own; useless if this fails.
+        parts: Each is taken over before the next is asked for, so that one shard at a time is
+            in memory twice at the most.
+        where: What to call the checkpoint in the message.
+
+    Raises:
+        CheckpointError: Listing missing, unexpected and mis-shaped tensors.
+    """
+    shapes: dict[str, torch.Size] = {}
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    for part in parts:
+        shapes |= {name: tensor.shape for name, tensor in part.items()}
+        fitting = {n: t for n, t in part.items() if expected.get(n) == t.shape}
+        module.load_state_dict(fitting, strict=False, assign=True)
+    _check_fit(module, shapes, where)
+
+
+def _check_fit(module: nn.Module, shapes: Mapping[str, torch.Size], where: str | Path) -> None:
     expected = module.state_dict()
     problems = [
-        _listing("missing", sorted(expected.keys() - tensors.keys())),
-        _listing("unexpected", sorted(tensors.keys() - expected.keys())),
+        _listing("missing", sorted(expected.keys() - shapes.keys())),
+        _listing("unexpected", sorted(shapes.keys() - expected.keys())),
         _listing(
             "of another shape",
             [
-                f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+                f"{name} {tuple(shapes[name])} instead of {tuple(value.shape)}"
                 for name, value in expected.items()
-                if name in tensors and tensors[name].shape != value.shape
+                if name in shapes and shapes[name] != value.shape
             ],
         ),
     ]
     if any(problems):
         found = "; ".join(problem for problem in problems if problem)
         raise CheckpointError(f"{where} does not fit {type(module).__name__}: {found}")
-    module.load_state_dict(dict(tensors))
 
 
 def _check_file(path: Path) -> None:

@@ -19,6 +19,8 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "decode": ("voiceglm.commands.decode", "turn ids into speech files"),
     "transcribe": ("voiceglm.commands.transcribe", "write down what speech files say"),
     "evaluate": ("voiceglm.commands.evaluate", "measure a model: the tables of docs/nano.md"),
+    "bench": ("voiceglm.commands.bench", "time a model: from the end of speech to the answer"),
+    "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }
 

@@ -6,87 +6,29 @@ a reply is kept in the model: its memory is a :class:`ReplyCache` that the calle
 Letters used in shapes: L ids, V vocabulary, P legal ids.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import DynamicCache, GlmConfig, GlmForCausalLM
+from transformers import DynamicCache, GlmForCausalLM
+from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 
-from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
+from voiceglm import chatglm
+from voiceglm.checkpoint import fill, read_config, read_shard, resolve, shards, write_checkpoint
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError, ConfigError
 from voiceglm.interleave import REPLY, Kind, Layout
+from voiceglm.language_config import LanguageModelConfig
 from voiceglm.prompt import PromptFormat, PromptWriter
-from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
+from voiceglm.text_tokenizer import TextStream, load_ranks, load_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
 PART = "language_model"
 TOKENIZER_FILE = "tokenizer.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModelConfig:
-    """The size of a GLM decoder; the defaults are those of nano.
-
-    Attributes:
-        hidden_size: Channels of one position.
-        num_layers: Decoder layers.
-        num_heads: Query heads; ``hidden_size / num_heads`` channels each.
-        num_key_value_heads: Key and value heads, shared among the query heads.
-        intermediate_size: Channels of the gated feed-forward layers.
-        context_length: The most ids of a conversation.
-        norm_epsilon: Added to the mean square before its root.
-        rope_theta: Base of the rotary frequencies, which turn half of each head.
-    """
-
-    hidden_size: int = 256
-    num_layers: int = 6
-    num_heads: int = 4
-    num_key_value_heads: int = 2
-    intermediate_size: int = 768
-    context_length: int = 2_048
-    norm_epsilon: float = 1e-5
-    rope_theta: float = 10_000.0
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that do not divide."""
-        if self.hidden_size % self.num_heads or self.hidden_size // self.num_heads % 4:
-            raise ConfigError(
-                f"hidden_size {self.hidden_size} must be {self.num_heads} heads of a multiple of 4"
-            )
-        if self.num_heads % self.num_key_value_heads:
-            raise ConfigError(
-                f"num_heads {self.num_heads} must be a multiple of num_key_value_heads "
-                f"{self.num_key_value_heads}"
-            )
-
-    def network(self, vocabulary_size: int) -> GlmForCausalLM:
-        """Build the network; its weights are random, drawn from torch's global generator."""
-        config = GlmConfig(
-            vocab_size=vocabulary_size,
-            hidden_size=self.hidden_size,
-            intermediate_size=self.intermediate_size,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            num_key_value_heads=self.num_key_value_heads,
-            head_dim=self.hidden_size // self.num_heads,
-            max_position_embeddings=self.context_length,
-            rms_norm_eps=self.norm_epsilon,
-            rope_parameters={
-                "rope_type": "default",
-                "rope_theta": self.rope_theta,
-                "partial_rotary_factor": 0.5,
-            },
-            tie_word_embeddings=False,
-            pad_token_id=None,
-            eos_token_id=0,  # unused: VoiceLM decides what ends a reply
-        )
-        network = GlmForCausalLM(config)
-        network.set_attn_implementation("sdpa")
-        return network.eval()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +81,33 @@ class Sampling:
         return int(order[torch.multinomial(odds, 1, generator=generator)])
 
 
+def language_model_json(
+    config: LanguageModelConfig, vocabulary: Vocabulary, prompt_format: PromptFormat
+) -> dict[str, Any]:
+    """Return the ``config.json`` of a language model."""
+    return {
+        "model": asdict(config),
+        "vocabulary": vocabulary.to_dict(),
+        "prompt": asdict(prompt_format),
+    }
+
+
+def _parts(
+    folder: Path, released: LanguageModelConfig | None, dtype: torch.dtype | None
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the weights of a folder, one shard after the other, under our names."""
+    for path in shards(folder):
+        tensors = read_shard(path)
+        if released is not None:
+            tensors = chatglm.convert_tensors(tensors, released)
+        yield {name: tensor.to(dtype or _in_memory(tensor)) for name, tensor in tensors.items()}
+
+
+def _in_memory(tensor: Tensor) -> torch.dtype:
+    """Return the type to compute in: float16 only saves room in a file."""
+    return torch.bfloat16 if tensor.dtype == torch.bfloat16 else torch.float32
+
+
 @dataclass
 class ReplyCache:
     """The keys and values of the ids a conversation has been through; the caller owns it.
@@ -157,10 +126,14 @@ class ReplyCache:
         shared = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
         if shared is None:
             shared = min(len(self.ids), len(ids) - 1)
-        if shared < len(self.ids):
-            self.past.crop(shared - len(self.ids))  # negative: how many to forget
-            del self.ids[shared:]
+        self.crop(shared)
         return list(ids[shared:])
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first ``length`` ids; nothing if there are fewer."""
+        if length < len(self.ids):
+            self.past.crop(length - len(self.ids))  # negative: how many to forget
+            del self.ids[length:]
 
 
 class VoiceLM:
@@ -217,25 +190,42 @@ class VoiceLM:
         return cls(network, config, vocabulary, text_tokenizer, prompt_format or PromptFormat())
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path) -> "VoiceLM":
-        """Load a model by name, or from its folder, in float32 on the CPU.
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, dtype: torch.dtype | None = None
+    ) -> "VoiceLM":
+        """Load a model on the CPU, in our layout or as GLM-4-Voice is released.
+
+        Args:
+            name_or_folder: See :func:`voiceglm.checkpoint.resolve`.
+            dtype: Of the weights in memory; by default bfloat16 if they are stored so (then they
+                are not copied), else float32.
 
         Raises:
             CheckpointError: If it is unknown, incomplete or damaged.
         """
         folder = resolve(name_or_folder, PART)
         values = read_config(folder)
+        released = chatglm.is_released(values)
         try:
-            config = build(LanguageModelConfig, values["model"], where="model.")
-            vocabulary = Vocabulary.from_dict(values["vocabulary"])
-            prompt_format = build(PromptFormat, values["prompt"], where="prompt.")
+            if released:
+                config = chatglm.convert_config(values)
+                text_tokenizer = load_ranks(folder / chatglm.RANKS)
+                vocabulary = chatglm.released_vocabulary(folder, values, text_tokenizer)
+                prompt_format = PromptFormat.glm4voice()
+            else:
+                config = build(LanguageModelConfig, values["model"], where="model.")
+                text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
+                vocabulary = Vocabulary.from_dict(values["vocabulary"])
+                prompt_format = build(PromptFormat, values["prompt"], where="prompt.")
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder} is no language model: no {error}") from None
         except ConfigError as error:
             raise CheckpointError(f"{folder} is no language model: {error}") from None
-        text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
-        network = config.network(vocabulary.size)
-        load_into(network, read_tensors(folder), where=folder)
+        with torch.device("meta"):
+            network = config.network(vocabulary.size)
+        fill(network, _parts(folder, config if released else None, dtype), where=folder)
+        # The rotary frequencies are a formula, so no file holds them.
+        network.model.rotary_emb = GlmRotaryEmbedding(network.config)
         return cls(network, config, vocabulary, text_tokenizer, prompt_format)
 
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
@@ -244,11 +234,7 @@ class VoiceLM:
         Raises:
             OutputError: If the folder exists (and ``replace`` is not set) or cannot be written.
         """
-        config = {
-            "model": asdict(self.config),
-            "vocabulary": self.vocabulary.to_dict(),
-            "prompt": asdict(self.prompt_format),
-        }
+        config = language_model_json(self.config, self.vocabulary, self.prompt_format)
         tensors = {name: value.half() for name, value in self.network.state_dict().items()}
         files = {TOKENIZER_FILE: self.text_tokenizer.to_str().encode()}
         write_checkpoint(folder, config, tensors, files=files, replace=replace)
@@ -261,9 +247,30 @@ class VoiceLM:
         """Return the text of a reply, speech and special ids skipped."""
         return self.text_tokenizer.decode([i for i in ids if self.vocabulary.is_text(i)])
 
+    @property
+    def context_length(self) -> int:
+        """The most ids of a conversation."""
+        return self.config.context_length
+
     def text_stream(self) -> TextStream:
         """Return what turns the text ids of one reply into text as they come."""
         return TextStream(self.text_tokenizer)
+
+    @torch.inference_mode()
+    def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
+        """Read ids ahead of a :meth:`generate` that will go on from them.
+
+        Args:
+            ids: The beginning of a conversation.
+            cache: What it shares with ``ids`` is not computed again, the rest is forgotten.
+
+        Raises:
+            ConfigError: If there are no ids, an id is unknown, or they are too many.
+        """
+        self._check(ids)
+        pending = cache.rewind([*ids, -1])[:-1]
+        if pending:
+            self._feed(pending, cache)
 
     def generate(
         self,

@@ -7,7 +7,8 @@ from torch import nn
 from decoder.model import SpeechDecoder
 from tokenizer.model import SpeechTokenizer
 from voiceglm.chat import VoiceChat
-from voiceglm.checkpoint import resolve
+from voiceglm.chatglm import is_released
+from voiceglm.checkpoint import CONFIG, read_config, resolve
 from voiceglm.errors import CheckpointError
 from voiceglm.language_model import VoiceLM
 
@@ -16,21 +17,20 @@ def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
     """Load a whole model and open a conversation with it.
 
     Args:
-        name_or_folder: ``"nano"``, or a folder with ``tokenizer/``, ``language_model/`` and
-            ``decoder/``.
+        name_or_folder: ``"nano"``, a folder with ``tokenizer/``, ``language_model/`` and
+            ``decoder/``, or the folder or hub name of a released language model: its companions
+            have the same name with another end (``-9b``, ``-tokenizer``, ``-decoder``).
         device: Where it computes, such as ``"cpu"`` or ``"cuda"``.
 
     Raises:
         CheckpointError: If a part is missing, damaged, or made for another codebook.
     """
     folder = resolve(name_or_folder)
-    for part in ("tokenizer", "language_model", "decoder"):
-        if not (folder / part).is_dir():
-            raise CheckpointError(f"{folder} is not a whole model: its folder {part}/ is missing")
-    tokenizer = SpeechTokenizer.from_pretrained(folder).to(device)
-    model = VoiceLM.from_pretrained(folder)
+    parts = _released_parts(name_or_folder, folder) or _parts(folder)
+    tokenizer = SpeechTokenizer.from_pretrained(parts["tokenizer"]).to(device)
+    decoder = SpeechDecoder.from_pretrained(parts["decoder"]).to(device)
+    model = VoiceLM.from_pretrained(parts["language_model"])
     nn.Module.to(model.network, device)  # transformers' own signature confuses type checkers
-    decoder = SpeechDecoder.from_pretrained(folder).to(device)
     codes = {tokenizer.num_codes, model.vocabulary.num_codes, decoder.num_codes}
     if len(codes) > 1:
         raise CheckpointError(
@@ -38,3 +38,26 @@ def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
             f"language model {model.vocabulary.num_codes}, the decoder {decoder.num_codes}"
         )
     return VoiceChat(tokenizer, model, decoder)
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Return the folders of a model in our layout."""
+    parts = {part: folder / part for part in ("tokenizer", "language_model", "decoder")}
+    for part, path in parts.items():
+        if not path.is_dir():
+            raise CheckpointError(f"{folder} is not a whole model: its folder {part}/ is missing")
+    return parts
+
+
+def _released_parts(name_or_folder: str | Path, folder: Path) -> dict[str, Path] | None:
+    """Return the folders of a released family, None if this is no released language model."""
+    if not (folder / CONFIG).is_file() or not is_released(read_config(folder)):
+        return None
+    stem, dash, _ = str(name_or_folder).rstrip("/").rpartition("-")
+    if not dash:
+        raise CheckpointError(
+            f"{folder} is a released language model, but its name tells nothing of its tokenizer "
+            "and decoder: name the folders NAME-9b, NAME-tokenizer and NAME-decoder"
+        )
+    companions = {part: resolve(f"{stem}-{part}") for part in ("tokenizer", "decoder")}
+    return {**companions, "language_model": folder}

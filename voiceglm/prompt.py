@@ -125,6 +125,11 @@ class PromptWriter:
         """Return a spoken turn of the user, up to where the reply begins."""
         return self._turn([*self._encode("\n"), *self._audio(codes)])
 
+    def begin_speech_turn(self, codes: Iterable[int]) -> list[int]:
+        """Return a spoken turn whose end has not been heard: the beginning of any that goes on."""
+        v = self.vocabulary
+        return [v.user, *self._encode("\n"), v.begin_of_audio, *self.speech(codes)]
+
     def text_turn(self, text: str) -> list[int]:
         """Return a written turn of the user, up to where the reply begins."""
         return self._turn(self._encode(f"\n{text}"))

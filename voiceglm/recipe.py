@@ -19,7 +19,8 @@ from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.people import people
 from data_synth.speech_sets import DataConfig, speak_sets
 from decoder.config import FlowConfig, VocoderConfig
-from decoder.model import FlowModel, SpeechDecoder
+from decoder.flow_model import FlowModel
+from decoder.model import SpeechDecoder
 from decoder.train_flow import train_flow
 from decoder.train_vocoder import VocoderTrainConfig, train_vocoder
 from decoder.vocoder import HiFTGenerator

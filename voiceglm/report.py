@@ -90,7 +90,7 @@ def measure(what: Measurement) -> Report:
         by_skill=evaluate.accuracy_by_skill(rows),
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread",
-        commit=_commit(),
+        commit=commit(),
         command=f"voiceglm evaluate {what.model}",
     )
     write_file(what.output / "summary.json", json.dumps(asdict(report), indent=1).encode())
@@ -169,7 +169,8 @@ def _keep(what: Measurement, name: str, rows: Iterable[Any]) -> None:
     write_file(what.output / f"{name}.jsonl", lines.encode())
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit of the checkout that is worked in, if it is one."""
     found = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )

@@ -5,7 +5,9 @@ released one agree on where a piece may end (docs/porting.md, vocabulary).
 """
 
 import codecs
-from collections.abc import Iterable
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
@@ -40,6 +42,19 @@ def _byte_of_character() -> dict[str, int]:
 _BYTE_OF_CHARACTER = _byte_of_character()
 
 
+def _byte_level(model: BPE) -> Tokenizer:
+    """Wrap pairs to be merged with the cutting of GLM-4."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+        [
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    return tokenizer
+
+
 def train_text_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Train a byte-level BPE tokenizer.
 
@@ -52,14 +67,7 @@ def train_text_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """
     if vocab_size < 256:
         raise ConfigError(f"vocab_size must be at least 256 (one id per byte), got {vocab_size}")
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-        [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer = _byte_level(BPE())
     trainer = BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -81,6 +89,56 @@ def load_text_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path} is not a text tokenizer: {error}") from None
+
+
+def load_ranks(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.model`` of GLM-4: lines of a piece in base64 and its rank, its id.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+        ranks = {b64decode(piece, validate=True): int(rank) for piece, rank in map(_pair, lines)}
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no list of pieces and ranks: {error}") from None
+    missing = sum(bytes([n]) not in ranks for n in range(256))
+    if missing or sorted(ranks.values()) != list(range(len(ranks))):
+        raise CheckpointError(f"{path} is no complete list of pieces: ids or single bytes missing")
+    characters = {byte: character for character, byte in _BYTE_OF_CHARACTER.items()}
+
+    def written(piece: bytes) -> str:
+        return "".join(characters[byte] for byte in piece)
+
+    longer = sorted((piece for piece in ranks if len(piece) > 1), key=ranks.__getitem__)
+    splits = (_last_merge(piece, ranks) for piece in longer)
+    merges = [(written(left), written(right)) for left, right in filter(None, splits)]
+    vocabulary = {written(piece): rank for piece, rank in ranks.items()}
+    # A piece that is in the list is taken whole, as the published tokenizer does.
+    return _byte_level(BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
+
+
+def _pair(line: bytes) -> tuple[bytes, bytes]:
+    piece, rank = line.split()
+    return piece, rank
+
+
+def _last_merge(piece: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes] | None:
+    """Return the two parts that are merged into a piece, None if nothing leads to it.
+
+    Within the piece the same pairs are merged in the same order wherever it occurs, so there is
+    only one last merge.
+    """
+    parts = [bytes([byte]) for byte in piece]
+    while len(parts) > 2:
+        pairs = [ranks.get(a + b, len(ranks)) for a, b in pairwise(parts)]
+        best = min(range(len(pairs)), key=pairs.__getitem__)
+        if pairs[best] >= ranks[piece]:
+            return None
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    return parts[0], parts[1]
 
 
 class TextStream:

@@ -18,7 +18,7 @@ from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig
 from decoder.encoder import block_causal_mask, relative_positions
 from decoder.estimator import time_embedding
 from decoder.flow import FlowDraws
-from decoder.model import FlowModel
+from decoder.flow_model import FlowModel
 
 TINY = FlowConfig(
     num_codes=64,

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig, VocoderConfig
 from decoder.flow import FlowDraws
-from decoder.model import FlowModel, Prompt, SpeechDecoder
+from decoder.flow_model import FlowModel
+from decoder.model import Prompt, SpeechDecoder
 from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import AudioError
 
@@ -135,7 +136,7 @@ def test_decoding_is_repeatable_and_leaves_the_global_generator(
 
 
 def test_noise_is_an_argument(decoder_model: SpeechDecoder) -> None:
-    noise = torch.randn(80, 34, generator=torch.Generator().manual_seed(7))
+    noise = torch.randn(34, 80, generator=torch.Generator().manual_seed(7)).T  # frame by frame
     ids = [5, 4, 3, 2, 1]
     given = decoder_model.mel(ids, noise=noise)
     assert given.shape == (80, 34)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig
 from decoder.data import FlowDataset, FlowItem, collate
-from decoder.model import FlowModel
+from decoder.flow_model import FlowModel
 from decoder.train_flow import FlowTrainingModel, draw_prompt_lengths, train_flow
 from voiceglm.audio import save_audio
 from voiceglm.errors import ConfigError

@@ -9,7 +9,7 @@ from torch import Tensor
 from voiceglm.chat import VoiceChat
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
-from voiceglm.language_model import ReplyCache, Sampling
+from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
 from voiceglm.prompt import PromptFormat, PromptWriter
 from voiceglm.text_tokenizer import TextStream, train_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
@@ -24,7 +24,9 @@ def encode(text: str) -> list[int]:
 
 
 class Ears:
-    """Hears three codes, or nothing at all."""
+    """Hears three codes, or nothing at all; in a stream, one code every 80 ms."""
+
+    frame_rate = 12.5
 
     def encode(self, samples: Tensor, sample_rate: int) -> list[int]:
         assert sample_rate == 16_000
@@ -34,6 +36,17 @@ class Ears:
 
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:
         return "seven eight nine"
+
+    def start(self) -> list[int]:
+        return [0]
+
+    def step(self, chunk: Tensor, state: list[int]) -> list[int]:
+        before = state[0] // 1_280
+        state[0] += len(chunk)
+        return list(range(before, state[0] // 1_280))
+
+    def finish(self, state: list[int]) -> list[int]:
+        return [39]
 
 
 class Brain:
@@ -47,6 +60,11 @@ class Brain:
         self.prompts: list[list[int]] = []
         self.caches: list[ReplyCache | None] = []
         self.samplings: list[Sampling] = []
+        self.prefilled: list[list[int]] = []
+        self.context_length = 200
+
+    def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
+        self.prefilled.append(list(ids))
 
     def text_stream(self) -> TextStream:
         return TextStream(TEXT)
@@ -59,7 +77,7 @@ class Brain:
         cache: ReplyCache | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[int]:
-        if len(ids) > 200:
+        if len(ids) >= self.context_length:
             raise ConfigError("the conversation is too long")
         self.prompts.append(list(ids))
         self.caches.append(cache)
@@ -68,7 +86,7 @@ class Brain:
 
 
 class Mouth:
-    """Speaks one sample per code, with noise from the generator."""
+    """Speaks one sample per code, two codes at a time, with noise from the generator."""
 
     sample_rate = 22_050
 
@@ -76,8 +94,31 @@ class Mouth:
         self.spoken: list[list[int]] = []
 
     def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
-        self.spoken.append(list(ids))
-        return torch.tensor(ids) + torch.rand(len(ids), generator=generator)
+        return self.start(generator=generator).push([*ids, *ids])
+
+    def start(self, *, generator: torch.Generator | None = None) -> "Words":
+        self.spoken.append([])
+        return Words(self.spoken[-1], generator)
+
+
+class Words:
+    """One reply."""
+
+    def __init__(self, spoken: list[int], generator: torch.Generator | None):
+        self.spoken = spoken
+        self.generator = generator
+        self.held: list[int] = []
+
+    def push(self, ids: Sequence[int]) -> Tensor:
+        self.held += ids
+        return self.finish() if len(self.held) > 1 else torch.zeros(0)
+
+    def finish(self) -> Tensor:
+        ids, self.held = self.held, []
+        self.spoken += ids
+        return torch.tensor(ids, dtype=torch.float32) + torch.rand(
+            len(ids), generator=self.generator
+        )
 
 
 def speech(*codes: int) -> list[int]:
@@ -104,7 +145,7 @@ def test_events_come_in_order() -> None:
     kinds = [type(event) for event in events]
     first_audio = kinds.index(AudioDelta)
     assert set(kinds[:first_audio]) == {TextDelta}
-    assert set(kinds[first_audio:-1]) == {AudioDelta}
+    assert TextDelta in kinds[first_audio:], "it speaks while it writes"
     assert events[-1] == TurnEnd("finished")
     assert kinds.count(TurnEnd) == 1
     audio = [event for event in events if isinstance(event, AudioDelta)]
@@ -148,7 +189,7 @@ def test_what_was_said_is_kept_when_the_listener_leaves() -> None:
     assert isinstance(said, TextDelta)
     events.close()
     assert list(conversation.history) == brain.prompts[0] + list(said.ids)
-    assert not mouth.spoken
+    assert mouth.spoken == [[]]
     list(conversation.reply("Go on."))
     assert brain.prompts[1] == [*brain.prompts[0], *said.ids, *Brain.writer.text_turn("Go on.")]
 
@@ -190,7 +231,7 @@ def test_a_silent_reply_has_no_audio() -> None:
     conversation, _, mouth = chat(encode("It is four.") + STOP)
     events = list(conversation.reply(NOISE))
     assert not any(isinstance(event, AudioDelta) for event in events)
-    assert not mouth.spoken
+    assert mouth.spoken == [[]]
     assert text_of(events) == "It is four."
 
 
@@ -237,3 +278,116 @@ def test_two_conversations_share_models_and_nothing_else() -> None:
     list(other.reply(NOISE))
     assert brain.prompts[0] == brain.prompts[1]
     assert brain.caches[0] is not brain.caches[1]
+
+
+def test_a_turn_that_was_heard_is_answered_like_a_recording() -> None:
+    conversation, brain, _ = chat(REPLY + STOP, STOP)
+    for chunk in (NOISE[:1_000], NOISE[:0], NOISE[:3_000], NOISE[:200]):
+        conversation.hear(chunk)
+    list(conversation.reply())
+    writer = Brain.writer
+    assert brain.prompts == [writer.opening("speech") + writer.speech_turn([0, 1, 2, 39])]
+    begun = writer.opening("speech") + writer.begin_speech_turn([0, 1, 2])
+    assert brain.prefilled == [begun], "read once, when there was something to read"
+    assert brain.prompts[0][: len(begun)] == begun
+    conversation.hear(NOISE[:1_500])
+    assert brain.prefilled[1] == [*conversation.history, *writer.begin_speech_turn([0])]
+
+
+def test_what_was_not_meant_for_us_is_forgotten() -> None:
+    conversation, brain, _ = chat(STOP)
+    conversation.hear(NOISE)
+    conversation.unhear()
+    conversation.hear(NOISE[:2_000])
+    list(conversation.reply())
+    assert brain.prompts[0][-len(Brain.writer.speech_turn([0, 39])) :] == (
+        Brain.writer.speech_turn([0, 39])
+    )
+
+
+@pytest.mark.parametrize(
+    ("heard", "complaint"),
+    [([], "nothing was heard"), ([torch.zeros(16_000)], "silent"), ([NOISE[:900]], "too short")],
+)
+def test_a_turn_without_speech_is_refused(heard: list[Tensor], complaint: str) -> None:
+    conversation, _, _ = chat(REPLY + STOP)
+    for chunk in heard:
+        conversation.hear(chunk)
+    with pytest.raises(AudioError, match=complaint):
+        next(conversation.reply())
+    assert conversation.history == ()
+    conversation.hear(NOISE)
+    assert text_of(list(conversation.reply())) == "It is four."
+
+
+@pytest.mark.parametrize(
+    ("heard_ms", "kept"),
+    [(0, 0), (79, 0), (80, -4), (160, -3), (239, -3), (240, None), (9_000, None)],
+    ids=str,
+)
+def test_what_was_not_heard_is_unsaid(heard_ms: float, kept: int | None) -> None:
+    """The reply ends in code 1, code 2, its last words, code 3; a code lasts 80 ms."""
+    words = encode(" four.")
+    reply = [*encode("It is"), *speech(1, 2), *words, *speech(3)]
+    conversation, brain, _ = chat(reply + STOP, STOP)
+    list(conversation.reply(NOISE))
+    conversation.truncate(heard_ms)
+    ends = {-4: len(encode("It is")) + 1, -3: len(encode("It is")) + 2, None: len(reply), 0: 0}
+    expected = brain.prompts[0] + reply[: ends[kept]]
+    assert list(conversation.history) == expected
+    list(conversation.reply("And?"))
+    assert brain.prompts[1] == expected + Brain.writer.text_turn("And?")
+
+
+def test_time_does_not_run_backwards() -> None:
+    conversation, _, _ = chat()
+    conversation.truncate(5.0)  # nothing was said, so there is nothing to unsay
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ConfigError, match="heard_ms must be at least 0"):
+            conversation.truncate(wrong)
+
+
+def test_a_long_conversation_forgets_its_oldest_speech_first() -> None:
+    conversation, brain, _ = chat(*[REPLY + STOP] * 12)
+    brain.context_length = 2 * len(Brain.writer.opening("speech")) + 120
+    opening = Brain.writer.opening("speech")
+    shortened = False
+    for _ in range(12):
+        list(conversation.reply(NOISE))
+        prompt = brain.prompts[-1]
+        assert prompt[: len(opening)] == opening
+        assert prompt[-len(Brain.writer.speech_turn([7, 8, 9])) :] == (
+            Brain.writer.speech_turn([7, 8, 9])
+        )
+        assert len(prompt) + brain.context_length // 4 <= brain.context_length
+        silent = Brain.writer.speech_turn([])
+        shortened = shortened or prompt[len(opening) : len(opening) + len(silent)] == silent
+    assert shortened, "a turn without its speech comes before no turn"
+
+
+@pytest.mark.parametrize("heard_ms", [0, 80, 500, 1_333, 60_000])
+def test_truncated_equals_fresh(heard_ms: float) -> None:
+    """A real network: after a truncation nothing of what was cut is left in its cache."""
+    model = VoiceLM.new(
+        LanguageModelConfig(
+            hidden_size=32,
+            num_layers=2,
+            num_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=32,
+            context_length=600,
+        ),
+        TEXT,
+        num_codes=4_000,  # so many that a random reply seldom ends
+    )
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_new_ids=120)
+    used, fresh = (VoiceChat(Ears(), model, Mouth()) for _ in range(2))
+    list(used.reply(NOISE, sampling=sampling, seed=1))
+    before = used.history
+    used.truncate(heard_ms)
+    assert (len(used.history) < len(before)) == (heard_ms < 60_000)
+    fresh._history = used._history.copy()
+    for conversation in (used, fresh):
+        list(conversation.reply("And now?", sampling=sampling, seed=2))
+    assert used.history == fresh.history
+    assert used.history[len(used.history) - 20 :] != before[-20:]

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from voiceglm.checkpoint import (
     CONFIG,
@@ -161,7 +162,7 @@ def test_a_model_is_a_folder_of_parts(folder: Path) -> None:
     assert resolve(model) == model
 
 
-@pytest.mark.parametrize("name", ["nanno", "glm", "a/b", "../nope"])
+@pytest.mark.parametrize("name", ["nanno", "glm", "a/b/c", "../nope"])
 def test_an_unknown_model_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,3 +196,58 @@ def test_checksums_name_every_file_but_their_own(folder: Path) -> None:
 def test_the_bundled_model_is_what_it_should_be(nano: Path) -> None:
     assert checksums(nano) == json.loads((nano / CHECKSUMS).read_text())
     assert sum(path.stat().st_size for path in nano.rglob("*") if path.is_file()) <= 32e6
+
+
+def test_a_name_on_the_hub_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def download(name: str, *, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert resolve("THUDM/glm-4-voice-tokenizer") == tmp_path
+    assert asked[0][0] == "THUDM/glm-4-voice-tokenizer"
+    assert not any(pattern.endswith(".py") for pattern in asked[0][1]), "no code comes along"
+
+
+def test_a_name_that_cannot_be_fetched_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(name: str, *, allow_patterns: list[str]) -> str:
+        raise OSError("no route to host\nand more")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(CheckpointError, match=r"THUDM/x is no folder .* hub: no route to host$"):
+        resolve("THUDM/x")
+
+
+def write_sharded(folder: Path) -> dict[str, Tensor]:
+    tensors = {f"w{n}": torch.full((2, n + 1), float(n)) for n in range(5)}
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for name, part in zip(names, (("w0", "w1"), ("w2", "w3", "w4")), strict=True):
+        safetensors.torch.save_file({key: tensors[key] for key in part}, folder / name)
+    weight_map = {key: names[int(key[1:]) > 1] for key in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return tensors
+
+
+def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
+    tensors = write_sharded(tmp_path / "m")
+    found = read_tensors(tmp_path / "m")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_missing_or_damaged_part_is_named(tmp_path: Path) -> None:
+    write_sharded(tmp_path / "m")
+    (tmp_path / "m" / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model-00002-of-00002\.safetensors is missing"):
+        read_tensors(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged"):
+        read_tensors(tmp_path / "m")

@@ -9,7 +9,8 @@ import torch
 
 from decoder.config import EncoderConfig as CodeEncoderConfig
 from decoder.config import EstimatorConfig, FlowConfig, VocoderConfig
-from decoder.model import FlowModel, SpeechDecoder
+from decoder.flow_model import FlowModel
+from decoder.model import SpeechDecoder
 from decoder.vocoder import HiFTGenerator
 from tokenizer.config import (
     EncoderConfig,
