@@ -29,9 +29,8 @@ from voiceglm.report import commit
 def seams(num_codes: int, config: StreamConfig, frames_per_code: float) -> list[tuple[int, int]]:
     """Return the mel frames of every fade: (first, past the last)."""
     found, spoken = [], 0
-    sizes = config.chunks
-    while spoken + sizes[min(len(found), len(sizes) - 1)] < num_codes:
-        spoken += sizes[min(len(found), len(sizes) - 1)]
+    while spoken + config.size(len(found)) < num_codes:
+        spoken += config.size(len(found))
         end = int(spoken * frames_per_code)
         found.append((end - config.overlap, end))
     return found

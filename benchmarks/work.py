@@ -23,7 +23,8 @@ from decoder.flow_model import FlowModel
 from decoder.streaming import StreamConfig
 
 CODE_RATE = 12.5
-DEMO = (25, 50, 100, 150, 200)  # codes of the published demo's chunks; the last repeats
+DEMO = StreamConfig(chunks=(25, 50, 100, 150, 200))  # the published demo's chunks
+BLOCKS = StreamConfig(chunks=(10,))
 
 
 @cache
@@ -49,11 +50,11 @@ def tera_operations(num_codes: int) -> float:
     return (solver + counter.get_total_flops()) / 1e12
 
 
-def chunks(total: int, sizes: tuple[int, ...]) -> list[int]:
-    """Cut a reply of ``total`` codes; the last size repeats."""
+def chunks(total: int, config: StreamConfig) -> list[int]:
+    """Cut a reply of ``total`` codes."""
     found: list[int] = []
     while (rest := total - sum(found)) > 0:
-        found.append(min(rest, sizes[min(len(found), len(sizes) - 1)]))
+        found.append(min(rest, config.size(len(found))))
     return found
 
 
@@ -61,15 +62,15 @@ def streamed(total: int, config: StreamConfig) -> float:
     """Return the work of our stream: a bounded window of codes before each chunk."""
     work = 0.0
     spoken = 0
-    for size in chunks(total, config.chunks):
+    for size in chunks(total, config):
         work += tera_operations(min(spoken, config.window) + size)
         spoken += size
     return work
 
 
-def published(total: int, sizes: tuple[int, ...]) -> float:
+def published(total: int, config: StreamConfig) -> float:
     """Return the work of the published loop: everything so far, again, with every chunk."""
-    cut = chunks(total, sizes)
+    cut = chunks(total, config)
     return sum(tera_operations(sum(cut[: n + 1])) for n in range(len(cut)))
 
 
@@ -86,7 +87,7 @@ def main() -> None:
             "one piece": whole,
             "our stream": streamed(total, StreamConfig()),
             "published demo": published(total, DEMO),
-            "published, blocks of 10": published(total, (10,)),
+            "published, blocks of 10": published(total, BLOCKS),
         }
         rows.append({"seconds": seconds, **{name: round(value, 2) for name, value in row.items()}})
         cells = "".join(

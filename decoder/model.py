@@ -2,9 +2,6 @@
 
 Letters used in shapes below:
 
-    B  batch
-    T  codes, 12.5 per second
-    D  channels of one encoded code
     N  mel channels, 80
     M  mel frames, 86.13 per second
     P  mel frames of a prompt

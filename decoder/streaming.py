@@ -36,6 +36,10 @@ class StreamConfig:
     overlap: int = 7
     """Mel frames of a chunk that are held back and faded into the next."""
 
+    def size(self, number: int) -> int:
+        """Return the codes of a chunk; the first is number 0."""
+        return self.chunks[min(number, len(self.chunks) - 1)]
+
     def __post_init__(self) -> None:
         if not self.chunks or min(*self.chunks, self.window) < 1 or self.overlap < 0:
             raise ConfigError(
@@ -86,6 +90,8 @@ class VocoderStream:
             mel: May be empty.
             last: Nothing follows, so everything is certain.
         """
+        if not (mel.shape[1] or last):  # most codes only wait for their chunk to be full
+            return self._mel.new_zeros(0)
         vocoder, hop = self._vocoder, self._vocoder.config.hop_length
         self._mel = torch.cat([self._mel, mel.to(self._mel)], dim=1)
         total = self._first + self._mel.shape[1]
@@ -109,9 +115,10 @@ class VocoderStream:
             return
         f0 = vocoder.f0(self._mel[None])[:, start - self._first : end - self._first]
         noise = vocoder.draw_noise(1, end - start, self._generator)
-        part = vocoder.m_source(f0, phase=self._phase, noise=noise, start=self._turns)
+        turns = vocoder.m_source.turns(f0, self._turns)
+        part = vocoder.m_source(f0, phase=self._phase, noise=noise, turns=turns)
         self._source = torch.cat([self._source, part], dim=-1)
-        self._turns = vocoder.m_source.turns(f0, self._turns)[..., -1:]
+        self._turns = turns[..., -1:]
 
     def _forget(self) -> None:
         """Drop what no frame to come depends on."""
@@ -159,7 +166,7 @@ class MelStream:
         self._flow.check(ids)
         self._pending += ids
         parts = [self._mel[:, :0]]
-        while len(self._pending) >= (size := self._next_chunk()):
+        while len(self._pending) >= (size := self._config.size(self._num_chunks)):
             ready, self._pending = self._pending[:size], self._pending[size:]
             parts.append(self._speak(ready, last=False))
         return torch.cat(parts, dim=1)
@@ -167,10 +174,6 @@ class MelStream:
     def finish(self) -> Tensor:
         """Return what was held back, (N, M)."""
         return self._speak(self._pending, last=True) if self._pending else self._held
-
-    def _next_chunk(self) -> int:
-        sizes = self._config.chunks
-        return sizes[min(self._num_chunks, len(sizes) - 1)]
 
     def _frames(self, num_codes: int) -> int:
         """Count the mel frames of the first codes of the reply."""

@@ -103,7 +103,7 @@ class HarmonicSource(nn.Module):
         return (turns if start is None else turns + start).remainder(1.0)
 
     def forward(
-        self, f0: Tensor, *, phase: Tensor, noise: Tensor, start: Tensor | None = None
+        self, f0: Tensor, *, phase: Tensor, noise: Tensor, turns: Tensor | None = None
     ) -> Tensor:
         """Return the source of every sample.
 
@@ -111,13 +111,13 @@ class HarmonicSource(nn.Module):
             f0: (B, M), Hz.
             phase: (B, H, 1), radians at the start, usually zero for the fundamental.
             noise: (B, H, L), standard normal.
-            start: (B, 1, 1), what :meth:`turns` had reached before.
+            turns: (B, 1, L), what :meth:`turns` gives for a signal that goes on.
 
         Returns:
             (B, 1, L), within -1 to 1.
         """
         c = self.config
-        turns = self.turns(f0, start).float()
+        turns = (self.turns(f0) if turns is None else turns).float()
         order = torch.arange(1, c.num_harmonics + 2, device=f0.device)[:, None]  # (H, 1)
         sines = torch.sin(2 * math.pi * (order * turns).remainder(1.0) + phase)
         voiced = f0.repeat_interleave(c.hop_length, dim=-1)[:, None] > c.voiced_threshold

@@ -89,6 +89,6 @@ def convert_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> d
             continue
         if name in _BUFFERS:
             converted[_CODEBOOK + _BUFFERS[name]] = tensor[None]
-        elif not name.startswith("layer_norm."):
+        elif not name.startswith(("layer_norm.", "embed_positions.")):  # the latter a formula
             converted[f"encoder.{name}"] = tensor
     return converted

@@ -213,8 +213,9 @@ def _long_reply(chat: VoiceChat, seconds: float) -> list[float]:
     total = round(seconds * chat.tokenizer.frame_rate)
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(speaker.num_codes, (total,), generator=generator).tolist()
-    stream, sizes, times, start = speaker.start(), StreamConfig().chunks, [], 0
-    while start + (size := sizes[min(len(times), len(sizes) - 1)]) <= total:
+    config, times, start = StreamConfig(), [], 0
+    stream = speaker.start(config=config)
+    while start + (size := config.size(len(times))) <= total:
         part = codes[start : start + size]
         times.append(_seconds(lambda part=part: stream.push(part)))
         start += size

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from voiceglm.errors import CheckpointError
 from voiceglm.language_config import LanguageModelConfig
+from voiceglm.prompt import PromptFormat
+from voiceglm.text_tokenizer import load_ranks
 from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
 
 _LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
@@ -40,6 +42,24 @@ _ASSUMED = {"rmsnorm": True, "add_qkv_bias": True, "add_bias_linear": False, "or
 def is_released(values: Mapping[str, Any]) -> bool:
     """Say whether a ``config.json`` is that of a ChatGLM network."""
     return values.get("model_type") == "chatglm" or "ffn_hidden_size" in values
+
+
+def read_released(
+    folder: Path, values: Mapping[str, Any]
+) -> tuple[LanguageModelConfig, Tokenizer, Vocabulary, PromptFormat]:
+    """Read all of a released folder but its weights.
+
+    Args:
+        folder: The folder.
+        values: Its ``config.json``.
+
+    Raises:
+        CheckpointError: If it describes another kind of network, or a file is missing or damaged.
+    """
+    config = convert_config(values)
+    text_tokenizer = load_ranks(folder / RANKS)
+    vocabulary = released_vocabulary(folder, values, text_tokenizer)
+    return config, text_tokenizer, vocabulary, PromptFormat.glm4voice()
 
 
 def released_vocabulary(

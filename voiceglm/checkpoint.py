@@ -102,13 +102,18 @@ def write_checkpoint(
     """
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     contents = {
-        CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+        CONFIG: config_json(config),
         TENSORS: safetensors.torch.save(whole, metadata={"format": "pt"}),
         **(files or {}),
     }
     with new_folder(folder, replace=replace) as draft:
         for name, data in contents.items():
             (draft / name).write_bytes(data)
+
+
+def config_json(config: Mapping[str, Any]) -> bytes:
+    """Return what ``config.json`` holds of a config of plain JSON values."""
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

@@ -16,12 +16,19 @@ from tqdm import tqdm
 import decoder.convert
 import tokenizer.convert
 from voiceglm import chatglm
-from voiceglm.checkpoint import CONFIG, INDEX, TENSORS, read_config, read_shard, resolve, shards
+from voiceglm.checkpoint import (
+    CONFIG,
+    INDEX,
+    TENSORS,
+    config_json,
+    read_config,
+    read_shard,
+    resolve,
+    shards,
+)
 from voiceglm.errors import CheckpointError, OutputError
 from voiceglm.files import new_folder
 from voiceglm.language_model import TOKENIZER_FILE, language_model_json
-from voiceglm.prompt import PromptFormat
-from voiceglm.text_tokenizer import load_ranks
 
 
 def convert(source: str | Path, target: Path) -> None:
@@ -40,7 +47,7 @@ def convert(source: str | Path, target: Path) -> None:
     with new_folder(target) as draft:
         if decoder.convert.is_released(folder):
             config, tensors = decoder.convert.read_released(folder)
-            _write_config(draft, asdict(config))
+            (draft / CONFIG).write_bytes(config_json(asdict(config)))
             _write_shards(draft, iter([tensors]), 1)
         elif tokenizer.convert.is_released(values):
             _tokenizer(folder, values, draft)
@@ -59,24 +66,19 @@ def _tokenizer(folder: Path, values: dict[str, Any], draft: Path) -> None:
     if len(paths) > 1:
         raise CheckpointError(f"{folder} has {len(paths)} files of weights, a tokenizer has one")
     tensors = tokenizer.convert.convert_tensors(read_shard(paths[0]), config)
-    tensors.pop("encoder.embed_positions.weight", None)  # a formula
-    _write_config(draft, asdict(config))
+    (draft / CONFIG).write_bytes(config_json(asdict(config)))
     _write_shards(draft, iter([tensors]), 1)
 
 
 def _language_model(folder: Path, values: dict[str, Any], draft: Path) -> None:
-    config = chatglm.convert_config(values)
-    text_tokenizer = load_ranks(folder / chatglm.RANKS)
-    vocabulary = chatglm.released_vocabulary(folder, values, text_tokenizer)
-    _write_config(draft, language_model_json(config, vocabulary, PromptFormat.glm4voice()))
+    config, text_tokenizer, vocabulary, prompt_format = chatglm.read_released(folder, values)
+    (draft / CONFIG).write_bytes(
+        config_json(language_model_json(config, vocabulary, prompt_format))
+    )
     (draft / TOKENIZER_FILE).write_text(text_tokenizer.to_str(), encoding="utf-8")
     paths = shards(folder)
     parts = (chatglm.convert_tensors(read_shard(path), config) for path in paths)
     _write_shards(draft, parts, len(paths))
-
-
-def _write_config(draft: Path, config: dict[str, Any]) -> None:
-    (draft / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _write_shards(draft: Path, parts: Iterator[dict[str, Tensor]], count: int) -> None:

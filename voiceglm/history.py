@@ -69,8 +69,8 @@ class History:
 
     def spoken_so_far(self, codes: Iterable[int]) -> list[int]:
         """Return the conversation up to the middle of a spoken turn."""
-        opening = self.opening or self._writer.opening("speech")
-        return [*opening, *self.ids()[len(self.opening) :], *self._writer.begin_speech_turn(codes)]
+        opening = [] if self.opening else self._writer.opening("speech")
+        return [*opening, *self.ids(), *self._writer.begin_speech_turn(codes)]
 
     def shorten(self, context_length: int, max_new_ids: int) -> None:
         """Forget old turns if the reply would not have the room it may take.
@@ -79,11 +79,9 @@ class History:
             context_length: The most ids the model reads.
             max_new_ids: Of the reply; a quarter of the context is kept free for it at the most.
         """
-        excess = len(self.ids()) + min(max_new_ids, context_length // 4) - context_length
-        if excess <= 0:
+        total, target = len(self.ids()), context_length // 2
+        if total + min(max_new_ids, context_length // 4) <= context_length:
             return
-        target = context_length // 2
-        total = len(self.ids())
         for turn in self.turns[:-1]:
             if total <= target:
                 return

@@ -24,7 +24,7 @@ from voiceglm.errors import CheckpointError, ConfigError
 from voiceglm.interleave import REPLY, Kind, Layout
 from voiceglm.language_config import LanguageModelConfig
 from voiceglm.prompt import PromptFormat, PromptWriter
-from voiceglm.text_tokenizer import TextStream, load_ranks, load_text_tokenizer
+from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
 PART = "language_model"
@@ -208,10 +208,8 @@ class VoiceLM:
         released = chatglm.is_released(values)
         try:
             if released:
-                config = chatglm.convert_config(values)
-                text_tokenizer = load_ranks(folder / chatglm.RANKS)
-                vocabulary = chatglm.released_vocabulary(folder, values, text_tokenizer)
-                prompt_format = PromptFormat.glm4voice()
+                parts = chatglm.read_released(folder, values)
+                config, text_tokenizer, vocabulary, prompt_format = parts
             else:
                 config = build(LanguageModelConfig, values["model"], where="model.")
                 text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
