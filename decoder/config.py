@@ -85,6 +85,9 @@ class FlowConfig:
     """Share of training items whose first mel frames are given."""
     max_prompt_share: float = 0.8
     """Longest prompt of a training item, as a share of its frames."""
+    stream_prompt: bool = True
+    """Whether a chunk of a stream is given the mel of the past, as it was spoken. Without, the past
+    is spoken again from the same noise, which agrees with itself if ``temperature`` is low."""
     crop_probability: float = 0.5
     """Share of training batches cut to a random run of blocks, as streaming will do."""
     content_weight: float = 0.0

@@ -2,9 +2,10 @@
 
 The vocoder's stream is exact: it computes a frame when everything that the frame depends on has
 come, and gives the very samples of the whole. The flow cannot be: its estimator attends to all
-frames at once. So each chunk of codes is spoken after a bounded window of past codes and their mel
-as prompt; the last frames of a chunk, spoken without a future, are held back and faded into the
-same frames as the next chunk speaks them. Noise belongs to a frame, whoever computes it.
+frames at once. So each chunk of codes is spoken after a bounded window of past codes, with their
+mel as prompt if the model is made for that; the last frames of a chunk, spoken without a future,
+are held back and faded into the same frames as the next chunk speaks them. Noise belongs to a
+frame, whoever computes it.
 
 Letters used in shapes below:
 
@@ -195,7 +196,7 @@ class MelStream:
             torch.tensor([len(self._codes)], device=device),
             self._noise[None],
             lengths=torch.tensor([num_frames], device=device),
-            prompt=self._mel[None],
+            prompt=self._mel[None] if self._flow.config.stream_prompt else None,
         )[0, :, self._mel.shape[1] :]
         mel = fade(self._held, mel)
         kept = 0 if last else min(self._config.overlap, mel.shape[1])

@@ -4,6 +4,8 @@ Every figure is a median and a 95th percentile of repeated runs on one recording
 that warms up. Nothing here says whether a model is any good.
 """
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ RELEASED = LanguageModelConfig(
     num_key_value_heads=2,
     intermediate_size=13_696,
     context_length=8_192,
-    norm_epsilon=1.5625e-07,
+    norm_epsilon=3.90625e-08,
 )
 
 
@@ -65,6 +67,8 @@ class Bench:
     """Seconds of computing per second of audio."""
     chunks_ms: tuple[float, ...]
     """Of a long reply: each chunk of the decoder, the median of all runs."""
+    memory_mb: dict[str, float]
+    """The most held so far: of the process, or of the GPU when a model computes on one."""
 
 
 def random_chat(
@@ -112,12 +116,17 @@ def bench(
         chat: Its models; the conversation itself is not used.
         question: (num_samples,) at 16 kHz.
         repeats: Timed runs.
-        reply_seconds: Length of the reply whose chunks are timed one by one.
+        reply_seconds: Length of the reply whose chunks are timed one by one, and of a question
+            that is heard, for the memory of a long turn.
     """
+    memory = {"models": _most_memory_mb(chat)}
     runs = [_first_sound(chat, question) for _ in range(repeats + 1)][1:]
+    memory["a short turn"] = _most_memory_mb(chat)
     totals = [_total(chat, question) for _ in range(repeats + 1)][1:]
     speeds = [_ids_per_second(chat, question) for _ in range(max(3, repeats // 4))][1:]
     long = [_long_reply(chat, reply_seconds) for _ in range(max(2, repeats // 10))]
+    _long_question(chat, question, reply_seconds)
+    memory["a long turn"] = _most_memory_mb(chat)
     parts = {name: Spread.of([run[name] for run in runs], scale=1e3) for name in runs[0]}
     seconds = len(question) / RATE
     heard = [_seconds(lambda: chat.tokenizer.encode(question, RATE)) for _ in range(repeats)]
@@ -130,7 +139,17 @@ def bench(
             "decoder": Spread.of([sum(run) for run in long], scale=1 / reply_seconds),
         },
         chunks_ms=tuple(round(1e3 * value, 2) for value in medians.tolist()),
+        memory_mb=memory,
     )
+
+
+def _most_memory_mb(chat: VoiceChat) -> float:
+    assert isinstance(chat.decoder, SpeechDecoder), "memory is that of a SpeechDecoder's device"
+    device = next(chat.decoder.parameters()).device
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kilobytes * 1024 / 1e6 if sys.platform != "darwin" else kilobytes / 1e6, 1)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -204,6 +223,14 @@ def _ids_per_second(chat: VoiceChat, question: Tensor, *, count: int = 200) -> f
     ids = model.generate(prompt, sampling, cache=cache, layout=SPEECH_ONLY, stop_ids=())
     seconds = _seconds(lambda: written.extend(ids))
     return len(written) / seconds
+
+
+def _long_question(chat: VoiceChat, question: Tensor, seconds: float) -> None:
+    """Hear a question of a length in pieces of a tenth of a second."""
+    fresh = VoiceChat(chat.tokenizer, chat.model, chat.decoder)
+    num_samples = round(seconds * RATE)
+    for piece in question.repeat(-(-num_samples // len(question)))[:num_samples].split(RATE // 10):
+        fresh.hear(piece)
 
 
 def _long_reply(chat: VoiceChat, seconds: float) -> list[float]:

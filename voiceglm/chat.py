@@ -13,9 +13,9 @@ from torch import Tensor
 from voiceglm.audio import check_samples
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
-from voiceglm.history import History, Turn
+from voiceglm.history import History, Usage, Utterance
 from voiceglm.language_model import ReplyCache, Sampling
-from voiceglm.prompt import PromptWriter
+from voiceglm.prompt import Mode, PromptWriter
 from voiceglm.text_tokenizer import TextStream
 from voiceglm.vocabulary import Vocabulary
 
@@ -129,11 +129,25 @@ class VoiceChat:
         self._history = History(model.vocabulary, model.writer)
         self._cache = ReplyCache()
         self._hearing: _Hearing | None = None
+        self._prompt: list[int] = []  # of the last reply
+        self._cached = 0  # ids of it that had been read before
+        self._reply = Utterance("assistant")  # the last one
 
     @property
     def history(self) -> tuple[int, ...]:
         """Every id of the conversation that the model still sees."""
         return tuple(self._history.ids())
+
+    @property
+    def usage(self) -> Usage:
+        """What the last reply took, so far."""
+        count = self._history.count
+        cached = count(self._prompt[: self._cached])
+        return Usage(*count(self._prompt), *cached, *count(self._reply.ids))
+
+    def instruct(self, instructions: str) -> None:
+        """Say how to reply from now on; a model that follows no instructions is not told."""
+        self._history.instructions = instructions
 
     def hear(self, chunk: Tensor) -> None:
         """Listen to (num_samples,) at 16 kHz while the user speaks; :meth:`reply` ends the turn.
@@ -154,6 +168,50 @@ class VoiceChat:
     def unhear(self) -> None:
         """Forget what was heard since the last reply: nobody was speaking to us."""
         self._hearing = None
+
+    def commit(self) -> Utterance:
+        """End the turn that was heard, without replying to it.
+
+        Raises:
+            AudioError: If it cannot hold speech; what was heard is kept.
+        """
+        utterance = self._user(None)
+        self._hearing = None
+        self._history.add(utterance, "speech")
+        return utterance
+
+    def say(
+        self,
+        speaker: Literal["user", "assistant", "system"],
+        said: str | Tensor,
+        *,
+        before: Utterance | None = None,
+    ) -> Utterance:
+        """Put something into the conversation as if it had been said.
+
+        Args:
+            speaker: Who.
+            said: Text, or of the user (num_samples,) at 16 kHz.
+            before: What it precedes; by default nothing.
+
+        Raises:
+            AudioError: If the recording cannot hold speech; the conversation is unchanged.
+        """
+        writer = self.model.writer
+        if speaker == "user":
+            utterance = self._user(said)
+        elif isinstance(said, Tensor):
+            raise ConfigError(f"only a user is heard, the {speaker} writes")
+        elif speaker == "assistant":
+            utterance = Utterance(speaker, writer.reply(said, []))
+        else:
+            utterance = Utterance(speaker, writer.wish(said))
+        self._history.add(utterance, _mode(said), before)
+        return utterance
+
+    def forget(self, utterance: Utterance) -> None:
+        """Take something out of the conversation."""
+        self._history.remove(utterance)
 
     def reply(
         self,
@@ -178,73 +236,130 @@ class VoiceChat:
             AudioError: If the recording cannot hold speech; the conversation is unchanged.
             ConfigError: If the question is too long for the model.
         """
-        sampling = sampling or DEFAULT_SAMPLING
-        generator = torch.Generator().manual_seed(seed)
-        history = self._history.copy()
-        history.ask("text" if isinstance(question, str) else "speech", self._turn(question))
-        history.shorten(self.model.context_length, sampling.max_new_ids)
-        ids = self.model.generate(history.ids(), sampling, cache=self._cache, generator=generator)
-        self._history, self._hearing = history, None
-        yield from self._speak(ids, history.last, generator)
+        asked = self._user(question)
+        yield from self._answer([asked], _mode(question), sampling, seed, aloud=True)
 
-    def truncate(self, heard_ms: float) -> None:
-        """Forget what the user did not hear of the last reply.
+    def respond(
+        self, *, sampling: Sampling | None = None, seed: int = 0, aloud: bool = True
+    ) -> Generator[Event, None, None]:
+        """Answer what the conversation holds: :meth:`reply`, with nothing new to answer.
+
+        Args:
+            sampling: How ids are chosen; by default always the likeliest.
+            seed: Of every random choice.
+            aloud: Without, what the model says is not made sound.
+
+        Yields:
+            Text and audio as they are ready, then exactly one ``TurnEnd``.
+
+        Raises:
+            ConfigError: If the newest utterance is too long for the model.
+        """
+        yield from self._answer([], "text", sampling, seed, aloud=aloud)
+
+    @property
+    def last_reply(self) -> Utterance:
+        """What the assistant said last, or is saying."""
+        return self._reply
+
+    def truncate(self, heard_ms: float, reply: Utterance | None = None) -> None:
+        """Forget what the user did not hear of a reply.
 
         The reply is cut behind the last speech id that was heard in full, text with it: the next
         turn goes on as if the model had written no more.
 
         Args:
             heard_ms: How much of the reply's audio was played, in milliseconds.
+            reply: Which; by default the last.
 
         Raises:
             ConfigError: If the time is negative or no number.
         """
         if not heard_ms >= 0:
             raise ConfigError(f"heard_ms must be at least 0, got {heard_ms}")
-        if self._history.turns:
-            num_codes = int(heard_ms / 1000 * self.tokenizer.frame_rate)
-            self._history.last.cut(num_codes, self.model.vocabulary)
-            self._cache.crop(len(self._history.ids()))
+        num_codes = int(heard_ms / 1000 * self.tokenizer.frame_rate)
+        (reply or self._reply).cut(num_codes, self.model.vocabulary)
+        self._cache.crop(self._cache.count_shared(self._history.ids()))
+
+    def _answer(
+        self,
+        new: list[Utterance],
+        mode: Mode,
+        sampling: Sampling | None,
+        seed: int,
+        *,
+        aloud: bool,
+    ) -> Generator[Event, None, None]:
+        sampling, history = sampling or DEFAULT_SAMPLING, self._history
+        generator = torch.Generator().manual_seed(seed)
+        kept = history.shortened(new, self.model.context_length, sampling.max_new_ids)
+        prompt = [*history.prompt(mode, kept), *self.model.writer.reply_opening()]
+        cached = self._cache.count_shared(prompt[:-1])
+        ids = self.model.generate(prompt, sampling, cache=self._cache, generator=generator)
+        history.keep([pair for pair in kept if pair[0] not in new])
+        reply = Utterance("assistant")
+        for utterance in (*new, reply):
+            history.add(utterance, mode)
+        if new:
+            self._hearing = None
+        self._prompt, self._cached, self._reply = prompt, cached, reply
+        speech = self.decoder.start(generator=generator) if aloud else _Silence()
+        yield from self._speak(ids, reply, speech)
 
     def _speak(
-        self, ids: Iterator[int], turn: Turn, generator: torch.Generator
+        self, ids: Iterator[int], reply: Utterance, speech: Speech
     ) -> Generator[Event, None, None]:
         vocabulary, text = self.model.vocabulary, self.model.text_stream()
-        speech, rate = self.decoder.start(generator=generator), self.decoder.sample_rate
+        rate, num_codes = self.decoder.sample_rate, 0
         held: list[int] = []  # text ids that wait for the rest of a character
         reason: Literal["finished", "length"] = "length"
         for new in ids:
             if new in vocabulary.stop_ids:
                 reason = "finished"
                 break
-            turn.reply.append(new)  # kept even if the caller stops listening here
+            reply.ids.append(new)  # kept even if the caller stops listening here
             if vocabulary.is_speech(new):
+                num_codes += 1
                 samples = speech.push([vocabulary.code(new)])
                 if len(samples):
                     yield AudioDelta(samples, rate)
                 continue
             held.append(new)
             if written := text.push([new]):
-                yield TextDelta(written, tuple(held))
+                yield TextDelta(written, tuple(held), num_codes)
                 held = []
         if rest := text.finish():
-            yield TextDelta(rest, tuple(held))
+            yield TextDelta(rest, tuple(held), num_codes)
         samples = speech.finish()
         if len(samples):
             yield AudioDelta(samples, rate)
         yield TurnEnd(reason)
 
-    def _turn(self, question: Tensor | str | None) -> list[int]:
+    def _user(self, question: Tensor | str | None) -> Utterance:
         writer = self.model.writer
         if isinstance(question, str):
-            return writer.text_turn(question)
+            return Utterance("user", writer.written(question))
         if question is not None:
             codes = self.tokenizer.encode(question, SAMPLE_RATE)
         elif self._hearing is not None:
             codes = self._hearing.finish()
         else:
             raise AudioError("nothing was heard: give a question, or let the chat hear one")
-        return writer.speech_turn(codes)
+        return Utterance("user", writer.spoken(codes))
+
+
+def _mode(said: Tensor | str | None) -> Mode:
+    return "text" if isinstance(said, str) else "speech"
+
+
+class _Silence:
+    """What a reply that is only written sounds like."""
+
+    def push(self, ids: Sequence[int]) -> Tensor:
+        return torch.zeros(0)
+
+    def finish(self) -> Tensor:
+        return torch.zeros(0)
 
 
 class _Hearing:

@@ -12,6 +12,7 @@ class TextDelta:
 
     text: str
     ids: tuple[int, ...]  # of the text vocabulary; their text is ``text``
+    after_codes: int = 0  # speech ids of the reply that were written before it
 
 
 @dataclass(frozen=True, eq=False)  # a waveform has no single truth value to compare by

@@ -1,34 +1,49 @@
-"""A conversation as ids, turn by turn, kept within what the model can read.
+"""A conversation as ids, utterance by utterance, kept within what the model can read.
 
-When a conversation outgrows the model, its oldest turns first lose their speech ids (the text of
-the replies stays), then go altogether; the system prompt and the newest question stay whole. That
-is done down to half of what the model reads, so that its cached keys and values are not given up
-at every turn.
+When a conversation outgrows the model, its oldest utterances first lose their speech ids (the text
+of the replies stays), then go altogether; the system prompt and the newest question stay whole.
+That is done down to half of what the model reads, so that its cached keys and values are not given
+up at every turn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from voiceglm.prompt import Mode, PromptWriter
 from voiceglm.vocabulary import Vocabulary
 
 
-@dataclass
-class Turn:
-    """One utterance of the user and the reply to it."""
+@dataclass(frozen=True)
+class Usage:
+    """Ids that one reply took."""
 
-    prompt: list[int]  # up to where the reply begins
-    reply: list[int] = field(default_factory=list)  # without the id that ended it
+    text_in: int = 0
+    speech_in: int = 0
+    cached_text_in: int = 0
+    """Of ``text_in``, those that had been read before."""
+    cached_speech_in: int = 0
+    text_out: int = 0
+    speech_out: int = 0
+
+
+@dataclass(eq=False)  # two people may say the same
+class Utterance:
+    """What one side said."""
+
+    speaker: Literal["user", "assistant", "system"]
+    ids: list[int] = field(default_factory=list)
+    """Of the assistant what it wrote, without the id that ended it; of others from the id that
+    opens their turn on."""
 
     def cut(self, num_codes: int, vocabulary: Vocabulary) -> None:
-        """Keep the reply up to its ``num_codes``-th speech id; all of it if it has fewer."""
-        places = [n for n, id_ in enumerate(self.reply) if vocabulary.is_speech(id_)]
+        """Keep ids up to the ``num_codes``-th of speech; all of them if there are fewer."""
+        places = [n for n, id_ in enumerate(self.ids) if vocabulary.is_speech(id_)]
         if num_codes < len(places):
-            del self.reply[places[num_codes - 1] + 1 if num_codes else 0 :]
+            del self.ids[places[num_codes - 1] + 1 if num_codes else 0 :]
 
-    def __len__(self) -> int:
-        """Count the ids."""
-        return len(self.prompt) + len(self.reply)
+
+Kept = list[tuple[Utterance, list[int]]]  # with the ids that would be kept of each
 
 
 class History:
@@ -40,57 +55,90 @@ class History:
     """
 
     def __init__(self, vocabulary: Vocabulary, writer: PromptWriter):
-        self.opening: list[int] = []
-        self.turns: list[Turn] = []
+        self.utterances: list[Utterance] = []
+        self.instructions = ""
+        """What the system prompt says besides, if the model is made to follow it."""
+        self._mode: Mode | None = None
         self._vocabulary = vocabulary
         self._writer = writer
 
-    @property
-    def last(self) -> Turn:
-        """The newest turn."""
-        return self.turns[-1]
+    def add(self, utterance: Utterance, mode: Mode, before: Utterance | None = None) -> None:
+        """Put an utterance before another, by default at the end.
+
+        Args:
+            utterance: New.
+            mode: How the user uttered it; the first decides the system prompt.
+            before: In this history.
+        """
+        if utterance.speaker == "user":
+            self._mode = self._mode or mode
+        known = before in self.utterances  # it may have been forgotten for want of room
+        place = self.utterances.index(before) if known and before else len(self.utterances)
+        self.utterances.insert(place, utterance)
+
+    def remove(self, utterance: Utterance) -> None:
+        """Forget an utterance, if it is still known."""
+        if utterance in self.utterances:
+            self.utterances.remove(utterance)
 
     def ids(self) -> list[int]:
-        """Return the whole conversation."""
-        turns = (ids for turn in self.turns for ids in (turn.prompt, turn.reply))
-        return [*self.opening, *(id_ for ids in turns for id_ in ids)]
-
-    def copy(self) -> "History":
-        """Return a history of its own."""
-        new = History(self._vocabulary, self._writer)
-        new.opening = list(self.opening)
-        new.turns = [Turn(list(turn.prompt), list(turn.reply)) for turn in self.turns]
-        return new
-
-    def ask(self, mode: Mode, turn: list[int]) -> None:
-        """Add a turn of the user; the mode of the first decides the system prompt."""
-        self.opening = self.opening or self._writer.opening(mode)
-        self.turns.append(Turn(turn))
+        """Return the whole conversation; nothing if nobody said anything."""
+        return self.prompt(None, [(one, one.ids) for one in self.utterances])
 
     def spoken_so_far(self, codes: Iterable[int]) -> list[int]:
         """Return the conversation up to the middle of a spoken turn."""
-        opening = [] if self.opening else self._writer.opening("speech")
-        return [*opening, *self.ids(), *self._writer.begin_speech_turn(codes)]
+        return [
+            *(self.ids() or self._writer.opening("speech", self.instructions)),
+            *self._writer.begin_speech_turn(codes),
+        ]
 
-    def shorten(self, context_length: int, max_new_ids: int) -> None:
-        """Forget old turns if the reply would not have the room it may take.
+    def prompt(self, mode: Mode | None, kept: Kept) -> list[int]:
+        """Return utterances as the model reads them, with a system prompt of a mode before them."""
+        mode = self._mode or mode
+        opening = self._writer.opening(mode, self.instructions) if mode else []
+        before_reply = self._writer.reply_opening()
+        ids = list(opening)
+        for one, said in kept:
+            ids += [*before_reply, *said] if one.speaker == "assistant" else said
+        return ids
+
+    def shortened(self, new: Sequence[Utterance], context_length: int, max_new_ids: int) -> Kept:
+        """Say what to keep so that a reply has the room it may take; nothing is changed yet.
 
         Args:
+            new: What is about to be added; it stays whole.
             context_length: The most ids the model reads.
             max_new_ids: Of the reply; a quarter of the context is kept free for it at the most.
         """
-        total, target = len(self.ids()), context_length // 2
-        if total + min(max_new_ids, context_length // 4) <= context_length:
-            return
-        for turn in self.turns[:-1]:
-            if total <= target:
-                return
-            before = len(turn)
-            turn.prompt = self._without_speech(turn.prompt)
-            turn.reply = self._without_speech(turn.reply)
-            total -= before - len(turn)
-        while total > target and len(self.turns) > 1:
-            total -= len(self.turns.pop(0))
+        old = [(one, one.ids) for one in self.utterances]
+        fresh = [(one, one.ids) for one in new]
+        if not fresh:  # the newest question is in the history already
+            old, fresh = old[:-1], old[-1:]
+
+        def total() -> int:
+            return len(self.prompt("speech", [*old, *fresh, (Utterance("assistant"), [])]))
+
+        target = context_length // 2
+        if total() + min(max_new_ids, context_length // 4) <= context_length:
+            return [*old, *fresh]
+        for place, (one, ids) in enumerate(old):
+            if total() <= target:
+                break
+            old[place] = one, self._without_speech(ids)
+        while old and total() > target:
+            old.pop(0)
+        return [*old, *fresh]
+
+    def keep(self, kept: Kept) -> None:
+        """Forget everything else."""
+        for one, ids in kept:
+            one.ids = ids
+        self.utterances = [one for one, _ in kept]
+
+    def count(self, ids: Iterable[int]) -> tuple[int, int]:
+        """Return how many ids are text or special, and how many speech."""
+        speech = [self._vocabulary.is_speech(id_) for id_ in ids]
+        return len(speech) - sum(speech), sum(speech)
 
     def _without_speech(self, ids: list[int]) -> list[int]:
         return [id_ for id_ in ids if not self._vocabulary.is_speech(id_)]

@@ -122,12 +122,15 @@ class ReplyCache:
 
     def rewind(self, ids: Sequence[int]) -> list[int]:
         """Forget what differs from ``ids`` and return those still to be fed, at least the last."""
-        pairs = zip(self.ids, ids[:-1], strict=False)
-        shared = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
-        if shared is None:
-            shared = min(len(self.ids), len(ids) - 1)
+        shared = self.count_shared(ids[:-1])
         self.crop(shared)
         return list(ids[shared:])
+
+    def count_shared(self, ids: Sequence[int]) -> int:
+        """Return how many ids at the beginning are here already."""
+        pairs = zip(self.ids, ids, strict=False)
+        other = (n for n, (a, b) in enumerate(pairs) if a != b)
+        return next(other, min(len(self.ids), len(ids)))
 
     def crop(self, length: int) -> None:
         """Forget all but the first ``length`` ids; nothing if there are fewer."""

@@ -48,11 +48,13 @@ class PromptFormat:
         system_speech: The system text of a conversation that opens with speech.
         system_text: The one of a conversation that opens with text.
         reply_prefix: What follows ``<|assistant|>``.
+        follows_instructions: Whether a system text may go on with wishes of the user.
     """
 
     system_speech: str = "Listen and answer."
     system_text: str = "Read and answer."
     reply_prefix: str = "streaming_transcription\n"
+    follows_instructions: bool = False
 
     @classmethod
     def glm4voice(cls) -> "PromptFormat":
@@ -63,7 +65,7 @@ class PromptFormat:
             "26 audio tokens."
         )
         # The blank at the end of the spoken variant is part of the released format.
-        return cls(system.format("speech") + " ", system.format("text"))
+        return cls(system.format("speech") + " ", system.format("text"), follows_instructions=True)
 
     def texts(self) -> tuple[str, ...]:
         """Return every fixed text as it is tokenised, for the training of a text tokenizer."""
@@ -115,24 +117,48 @@ class PromptWriter:
 
     # conversations
 
-    def opening(self, mode: Mode) -> list[int]:
-        """Return the ids before the first turn; they stay when the mode changes later."""
+    def opening(self, mode: Mode, instructions: str = "") -> list[int]:
+        """Return the ids before the first turn; they stay when the mode changes later.
+
+        Args:
+            mode: How the first turn comes.
+            instructions: Put behind the system text if the model follows any, else left out.
+        """
         v, texts = self.vocabulary, self._format
         system = texts.system_speech if mode == "speech" else texts.system_text
+        if instructions and texts.follows_instructions:
+            system = f"{system.rstrip()} {instructions}"
         return [v.gmask, v.sop, v.system, *self._encode(f"\n{system}")]
+
+    def spoken(self, codes: Iterable[int]) -> list[int]:
+        """Return what the user says."""
+        return [self.vocabulary.user, *self._encode("\n"), *self._audio(codes)]
+
+    def written(self, text: str) -> list[int]:
+        """Return what the user writes."""
+        return [self.vocabulary.user, *self._encode(f"\n{text}")]
+
+    def wish(self, text: str) -> list[int]:
+        """Return a system text between two turns; nothing if the model follows none."""
+        if not self._format.follows_instructions:
+            return []
+        return [self.vocabulary.system, *self._encode(f"\n{text}")]
+
+    def reply_opening(self) -> list[int]:
+        """Return what stands before every reply."""
+        return [self.vocabulary.assistant, *self._encode(self._format.reply_prefix)]
 
     def speech_turn(self, codes: Iterable[int]) -> list[int]:
         """Return a spoken turn of the user, up to where the reply begins."""
-        return self._turn([*self._encode("\n"), *self._audio(codes)])
+        return [*self.spoken(codes), *self.reply_opening()]
 
     def begin_speech_turn(self, codes: Iterable[int]) -> list[int]:
         """Return a spoken turn whose end has not been heard: the beginning of any that goes on."""
-        v = self.vocabulary
-        return [v.user, *self._encode("\n"), v.begin_of_audio, *self.speech(codes)]
+        return self.spoken(codes)[:-1]
 
     def text_turn(self, text: str) -> list[int]:
         """Return a written turn of the user, up to where the reply begins."""
-        return self._turn(self._encode(f"\n{text}"))
+        return [*self.written(text), *self.reply_opening()]
 
     def reply(self, text: str, codes: Iterable[int]) -> list[int]:
         """Return a reply, without the id that ends it.
@@ -229,10 +255,6 @@ class PromptWriter:
     def _document(self, ids: list[int]) -> list[Segment]:
         v = self.vocabulary
         return [([v.gmask, v.sop], False), ([*ids, v.endoftext], True)]
-
-    def _turn(self, content: list[int]) -> list[int]:
-        v = self.vocabulary
-        return [v.user, *content, v.assistant, *self._encode(self._format.reply_prefix)]
 
     def _audio(self, codes: Iterable[int]) -> list[int]:
         return [self.vocabulary.begin_of_audio, *self.speech(codes), self.vocabulary.end_of_audio]

@@ -1,6 +1,7 @@
 """Speech on its way out: the vocoder is exact; the flow is whole, bounded and its own."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -150,6 +151,20 @@ def test_the_past_of_a_long_reply_is_that_of_its_window(decoder_model: SpeechDec
     streams[1]._held = streams[0]._held
     said = [stream._speak(rest, last=True) for stream in streams]
     assert torch.equal(said[0], said[1])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_mel_of_the_past_is_given_if_the_model_asks_for_it(
+    decoder_model: SpeechDecoder, given: bool
+) -> None:
+    flow = decoder_model.flow
+    flow.config = replace(flow.config, stream_prompt=given)
+    streams = [decoder_model.start()._to_mel for _ in range(2)]
+    for stream in streams:
+        stream.push(codes(60))
+    streams[1]._mel = streams[1]._mel + 1.0
+    said = [stream._speak(codes(30, 1), last=True) for stream in streams]
+    assert torch.equal(said[0], said[1]) is not given
 
 
 def test_two_streams_share_nothing(decoder_model: SpeechDecoder) -> None:

@@ -1,6 +1,7 @@
 """A conversation: events in order, a history of ids, three fakes for three models."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 
 import pytest
 import torch
@@ -386,7 +387,7 @@ def test_truncated_equals_fresh(heard_ms: float) -> None:
     before = used.history
     used.truncate(heard_ms)
     assert (len(used.history) < len(before)) == (heard_ms < 60_000)
-    fresh._history = used._history.copy()
+    fresh._history = deepcopy(used._history)
     for conversation in (used, fresh):
         list(conversation.reply("And now?", sampling=sampling, seed=2))
     assert used.history == fresh.history

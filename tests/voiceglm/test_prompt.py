@@ -67,6 +67,21 @@ def test_the_released_texts() -> None:
     assert texts.reply_prefix == "streaming_transcription\n"
 
 
+def test_a_released_conversation_id_by_id() -> None:
+    texts = PromptFormat.glm4voice()
+    writer = PromptWriter(Vocabulary.glm4voice(), encode, texts)
+    turn = writer.speech_turn([0, 16_383])
+    prefix = encode("streaming_transcription\n")
+    assert writer.opening("speech") + turn == [
+        *(151_331, 151_333, 151_335),
+        *encode("\n" + texts.system_speech),
+        *(151_336, *encode("\n"), 151_343, 152_353, 168_736, 151_344),
+        *(151_337, *prefix),
+    ]
+    assert writer.opening("text")[3:] == encode("\n" + texts.system_text)
+    assert writer.text_turn("two") == [151_336, *encode("\ntwo"), 151_337, *prefix]
+
+
 def test_asr() -> None:
     example = WRITER.example({"kind": "asr", "codes": [3, 4], "text": "two"})
     assert spell(example.ids) == (

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(f"{'ids':<12} {found.ids_per_second.p50:8.1f} /s\n")
     for name, spread in found.real_time_factors.items():
         sys.stdout.write(f"{name:<12} {spread.p50:8.3f} of real time\n")
+    for name, megabytes in found.memory_mb.items():
+        sys.stdout.write(f"{name:<12} {megabytes:8.0f} MB at most\n")
     if args.output:
         about = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
