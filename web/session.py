@@ -1,0 +1,490 @@
+"""One client's session of the Realtime protocol: a state machine without sockets or a clock.
+
+What a client sends, what the ear hears and what the talker says go in, each with the time in
+seconds; messages and orders come out. At most one reply is active; every reply ends exactly once;
+whatever was announced is also ended.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from voiceglm.errors import VoiceGLMError
+from voiceglm.language_model import Sampling
+from web import actions
+from web.actions import Action
+from web.codec import HEARD_RATE, unpack
+from web.ear import EarEvent, Heard
+from web.errors import ClientError
+from web.events import Events
+from web.items import Item, Items, read_item, remember
+from web.reports import Report, Sounded, Transcribed, Wrote
+from web.response import Response
+from web.settings import Settings, update
+from web.turns import Change
+
+MIN_COMMIT_MS = 100.0
+MAX_ITEMS = 2_000
+MAX_TURN_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a server grants a session."""
+
+    max_seconds: float = 3_600.0
+    max_idle_seconds: float = 600.0
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_new_ids=1_000))
+
+
+@dataclass
+class _Turn:
+    """What the user is saying."""
+
+    item_id: str
+    pieces: list[Tensor] = field(default_factory=list)
+
+    @property
+    def num_samples(self) -> int:
+        return sum(map(len, self.pieces))
+
+
+class Session:
+    """One client.
+
+    Args:
+        settings: To begin with.
+        frame_rate: Speech ids per second.
+        new_id: Makes an identifier that starts with a word.
+        now: The time, in seconds of any clock.
+        limits: Of the server.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        frame_rate: float,
+        new_id: Callable[[str], str],
+        now: float,
+        limits: Limits | None = None,
+    ):
+        self.settings = settings
+        self.limits = limits or Limits()
+        self.items = Items()
+        self.response: Response | None = None
+        self._frame_rate = frame_rate
+        self._new_id = new_id
+        self._events = Events(new_id)
+        self._id, self._conversation_id = new_id("sess"), new_id("conv")
+        self._opened = self._active = now
+        self._turn: _Turn | None = None
+        self._appended_ms = 0.0  # since the last commit or clear
+        self._wants_reply = False  # once the active one is over
+        self._plays_until = now  # of replies that are over
+        self._spoken: dict[str, Response] = {}  # replies by their item, to be truncated
+
+    # what goes in
+
+    def open(self) -> list[Action]:
+        """Greet the client."""
+        return [self._events.session("created", self._session()), *self._configure()]
+
+    def receive(self, event: object, now: float) -> list[Action]:
+        """Take a client's event; what is wrong with it is told and changes nothing."""
+        self._active = now
+        event_id = event.get("event_id") if isinstance(event, Mapping) else None
+        try:
+            return self._handle(event, now)
+        except ClientError as error:
+            return [self._events.error(error, event_id if isinstance(event_id, str) else None)]
+        except VoiceGLMError as error:  # such as a recording that is too long
+            return [self._events.error(ClientError("invalid_value", str(error)))]
+
+    def refuse(self, code: str, message: str) -> list[Action]:
+        """Say that something that is not even an event cannot be followed."""
+        return [self._events.error(ClientError(code, message))]
+
+    def hear(self, event: EarEvent, now: float) -> list[Action]:
+        """Take what the ear made of the client's audio."""
+        if isinstance(event, Heard):
+            return self._collect(event.samples)
+        if event.change is Change.STARTED:
+            return self._begin_turn(event.at_ms, now)
+        if event.change is Change.STOPPED:
+            return self._end_turn(event.at_ms, now)
+        detection, active = self.settings.turn_detection, self.response
+        if active and detection and detection.interrupt_response:
+            active.held = event.change is Change.SUSPECTED
+        return self.tick(now)
+
+    def report(self, event: Report, now: float) -> list[Action]:
+        """Take what the talker reports; of a reply that is over nothing is taken."""
+        if isinstance(event, Transcribed):
+            return self._transcribed(event)
+        active = self.response
+        if active is None or event.response_id != active.id:
+            return []
+        active.usage = event.usage
+        if isinstance(event, Wrote):
+            active.write(event.delta.text, event.delta.after_codes)
+        elif isinstance(event, Sounded):
+            active.sound(event.data)
+        else:
+            active.end(event.ending)
+        return self.tick(now)
+
+    def flushed(self, now: float) -> list[Action]:
+        """Go on with a commit, now that the ear has given out everything."""
+        return [*self._commit_turn(now), actions.ForgetSound()]
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what is due."""
+        if now - self._opened > self.limits.max_seconds:
+            minutes = round(self.limits.max_seconds / 60)
+            message = f"Your session hit the maximum duration of {minutes} minutes."
+            return [
+                self._events.error(ClientError("session_expired", message)),
+                actions.Close(1001, message),
+            ]
+        if now - self._active > self.limits.max_idle_seconds:
+            return [actions.Close(1001, "Nothing was sent for too long.")]
+        return self._release(now)
+
+    def wakes_at(self, now: float) -> float:
+        """Return when :meth:`tick` has something to do."""
+        times = [
+            self._opened + self.limits.max_seconds,
+            self._active + self.limits.max_idle_seconds,
+        ]
+        released = self.response.wakes_at(now) if self.response else None
+        return min(times if released is None else [*times, released])
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is active or owed."""
+        return self.response is not None or self._wants_reply
+
+    def is_talking(self, now: float) -> bool:
+        """Whether the client is playing a reply, or is about to."""
+        if self.response is not None:
+            return self.response.settings.speaks
+        return now < self._plays_until
+
+    # client events
+
+    def _handle(self, event: object, now: float) -> list[Action]:
+        kind = event.get("type") if isinstance(event, Mapping) else None
+        if not isinstance(event, Mapping) or not isinstance(kind, str):
+            raise ClientError("invalid_event", "an event is an object with a type", param="type")
+        handler = _HANDLERS.get(kind)
+        if handler is None:
+            raise ClientError("invalid_event", f"unknown event type {kind[:100]!r}", param="type")
+        return handler(self, event, now)
+
+    def _update(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        asked = _object(event, "session")
+        if asked.get("type", "realtime") != "realtime":
+            raise ClientError(
+                "invalid_value", "session.type must be realtime", param="session.type"
+            )
+        self.settings = update(self.settings, asked)
+        return [*self._configure(), self._events.session("updated", self._session())]
+
+    def _append(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        form = self.settings.input_format
+        data = unpack(event.get("audio"), form, param="audio")
+        self._appended_ms += form.milliseconds(len(data))
+        return [actions.Listen(data, self.is_talking(now))]
+
+    def _commit(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        manual = self.settings.turn_detection is None
+        buffered = self._appended_ms if manual or self._turn else 0.0
+        if buffered < MIN_COMMIT_MS:
+            raise ClientError(
+                "input_audio_buffer_commit_empty",
+                "Error committing input audio buffer: buffer too small. Expected at least 100ms "
+                f"of audio, but buffer only has {buffered:.2f}ms of audio.",
+            )
+        return [actions.Flush()]
+
+    def _clear(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        self._turn, self._appended_ms = None, 0.0
+        return [actions.ForgetSound(), actions.Unhear(), self._events.buffer("cleared")]
+
+    def _create_item(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        if len(self.items) >= MAX_ITEMS:
+            raise ClientError("invalid_value", f"a conversation has at most {MAX_ITEMS} items")
+        item = read_item(event.get("item"), self._new_id("item"))
+        self.items.add(item, event.get("previous_item_id"))
+        return [*self._tell(item), *self._events.new_item(item, self.items.before(item))]
+
+    def _truncate(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        item = self.items.find(event.get("item_id"))
+        if item is None or item.role != "assistant":
+            raise ClientError(
+                "item_truncate_invalid_item_id",
+                f"there is no reply with id {event.get('item_id')!r}",
+                param="item_id",
+            )
+        heard = event.get("audio_end_ms")
+        if isinstance(heard, bool) or not isinstance(heard, int | float) or not heard >= 0:
+            raise ClientError(
+                "invalid_value", "audio_end_ms must be at least 0", param="audio_end_ms"
+            )
+        out: list[Action] = []
+        if self.response and self.response.item is item:
+            out += self._cancel("client_cancelled", now)
+        spoken = self._spoken.get(item.id)
+        heard = min(heard, spoken.sent_ms if spoken else 0)
+        if spoken:
+            self._unsay(spoken, heard)
+            out.append(actions.Cut(item.id, heard))
+        done = {"item_id": item.id, "content_index": 0, "audio_end_ms": int(heard)}
+        return [*out, self._events.item("truncated", **done)]
+
+    def _unsay(self, spoken: Response, heard_ms: float) -> None:
+        """Cut the transcript and the audio of a reply as the model's memory is cut."""
+        num_codes = int(heard_ms / 1000 * self._frame_rate)
+        spoken.said = [(n, text) for n, text in spoken.said if n < num_codes]
+        spoken.item.text = spoken.text
+        del spoken.item.spoken[spoken.settings.output_format.num_bytes(heard_ms) :]
+        spoken.sent_ms = heard_ms
+        self._plays_until = 0.0
+
+    def _delete(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        item = self._known(event, "item_delete_invalid_item_id")
+        out: list[Action] = []
+        if self.response and self.response.item is item:
+            out += self._cancel("client_cancelled", now)
+        self.items.remove(item)
+        self._spoken.pop(item.id, None)
+        return [*out, actions.Forget(item.id), self._events.item("deleted", item_id=item.id)]
+
+    def _retrieve(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        item = self._known(event, "item_retrieve_invalid_item_id")
+        return [self._events.item("retrieved", item=item.to_json(with_audio=True))]
+
+    def _known(self, event: Mapping[str, Any], code: str) -> Item:
+        item = self.items.find(event.get("item_id"))
+        if item is None:
+            message = f"there is no item with id {event.get('item_id')!r}"
+            raise ClientError(code, message, param="item_id")
+        return item
+
+    def _create_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        asked = event.get("response")
+        asked = {} if asked is None else _object(event, "response")
+        if self.response is not None:
+            raise ClientError(
+                "conversation_already_has_active_response",
+                f"Conversation already has an active response in progress: {self.response.id}. "
+                "Wait until the response is finished before creating a new one.",
+            )
+        settings = update(self.settings, asked, where="response")
+        metadata = asked.get("metadata")
+        if not isinstance(metadata, Mapping | None):
+            raise ClientError(
+                "invalid_type", "response.metadata must be an object", param="response.metadata"
+            )
+        only = self._only(asked)
+        outside = asked.get("conversation", "auto") == "none" or only is not None
+        return self._begin_reply(settings, metadata, only=only, outside=outside)
+
+    def _only(self, asked: Mapping[str, Any]) -> tuple[actions.Say, ...] | None:
+        """Read the items a response is to answer instead of the conversation."""
+        wanted = asked.get("input")
+        if wanted is None:
+            return None
+        if not isinstance(wanted, list):
+            raise ClientError(
+                "invalid_type", "response.input must be a list", param="response.input"
+            )
+        found: list[Item] = []
+        for n, each in enumerate(wanted):
+            where = f"response.input[{n}]"
+            if isinstance(each, Mapping) and each.get("type") == "item_reference":
+                found.append(self._known({"item_id": each.get("id")}, "invalid_value"))
+            else:
+                found.append(read_item(each, self._new_id("item"), where=where))
+        said = (_say(item, None) for item in found)
+        return tuple(one for one in said if one is not None)
+
+    def _cancel_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
+        asked = event.get("response_id")
+        if self.response is None or asked not in (None, self.response.id):
+            raise ClientError(
+                "response_cancel_not_active", "Cancellation failed: no active response found"
+            )
+        self._wants_reply = False
+        return self._cancel("client_cancelled", now)
+
+    # turns
+
+    def _begin_turn(self, at_ms: int, now: float) -> list[Action]:
+        self._turn = _Turn(self._new_id("item"))
+        started = {"audio_start_ms": max(0, at_ms), "item_id": self._turn.item_id}
+        out: list[Action] = [self._events.buffer("speech_started", **started)]
+        detection = self.settings.turn_detection
+        if detection and detection.interrupt_response:
+            self._wants_reply = False
+            out += self._cancel("turn_detected", now)
+        return out
+
+    def _end_turn(self, at_ms: int, now: float) -> list[Action]:
+        if self._turn is None:
+            return []
+        stopped = {"audio_end_ms": at_ms, "item_id": self._turn.item_id}
+        return [self._events.buffer("speech_stopped", **stopped), *self._commit_turn(now)]
+
+    def _collect(self, samples: Tensor) -> list[Action]:
+        if self._turn is None:
+            if self.settings.turn_detection is not None:
+                return []  # of a turn that the client has ended itself
+            self._turn = _Turn(self._new_id("item"))
+        if self._turn.num_samples > MAX_TURN_SECONDS * HEARD_RATE:
+            return []
+        self._turn.pieces.append(remember(samples))
+        return [actions.Hear(samples)]
+
+    def _commit_turn(self, now: float) -> list[Action]:
+        turn, self._turn, self._appended_ms = self._turn, None, 0.0
+        if turn is None:
+            return []
+        heard = torch.cat(turn.pieces) if turn.pieces else torch.zeros(0, dtype=torch.int16)
+        item = Item(turn.item_id, role="user", is_audio=True, heard=heard)
+        self.items.add(item)
+        previous = self.items.before(item)
+        out: list[Action] = [
+            actions.Commit(item.id),
+            self._events.buffer("committed", previous_item_id=previous, item_id=item.id),
+            *self._events.new_item(item, previous),
+        ]
+        if self.settings.transcription is not None:
+            out.append(actions.Transcribe(item.id, heard.float() / 32_767))
+        detection = self.settings.turn_detection
+        if detection and detection.create_response:
+            self._wants_reply = True
+        return [*out, *self._begin_owed()]
+
+    def _transcribed(self, event: Transcribed) -> list[Action]:
+        item = self.items.find(event.item_id)
+        if item is None:
+            return []
+        item.text = event.text
+        return [*self._events.transcription(item.id, event.text, event.seconds)]
+
+    # replies
+
+    def _begin_owed(self) -> list[Action]:
+        if not self._wants_reply or self.response is not None:
+            return []
+        self._wants_reply = False
+        return self._begin_reply(self.settings, None)
+
+    def _begin_reply(
+        self,
+        settings: Settings,
+        metadata: Mapping[str, Any] | None,
+        *,
+        only: tuple[actions.Say, ...] | None = None,
+        outside: bool = False,
+    ) -> list[Action]:
+        item = Item(self._new_id("item"), role="assistant", status="in_progress")
+        item.is_audio = settings.speaks
+        conversation = None if outside else self._conversation_id
+        response = Response(self._new_id("resp"), item, settings, conversation, metadata)
+        previous = None
+        if not outside:
+            self.items.add(item)
+            previous = self.items.before(item)
+            self._spoken[item.id] = response
+        self.response = response
+        sampling = self.limits.sampling
+        if settings.max_output_tokens:
+            most = min(sampling.max_new_ids, settings.max_output_tokens)
+            sampling = replace(sampling, max_new_ids=most)
+        order = actions.Reply(
+            response.id,
+            item.id,
+            settings.instructions,
+            sampling,
+            settings.speaks,
+            settings.output_format,
+            (only or ()) if outside else None,
+        )
+        return [order, *map(self._events.send, response.open(previous))]
+
+    def _cancel(self, reason: str, now: float) -> list[Action]:
+        """End the active reply, if there is one, and forget what was not sent of it."""
+        response = self.response
+        if response is None:
+            return []
+        out: list[Action] = [actions.StopReply(response.id)]
+        if response.conversation_id and response.settings.speaks:
+            out.append(actions.Cut(response.item.id, response.sent_ms))
+        out += map(self._events.send, response.cancel(reason))
+        self._over(response)
+        return out
+
+    def _release(self, now: float) -> list[Action]:
+        if self.response is None:
+            return self._begin_owed()
+        messages, over = self.response.release(now)
+        out: list[Action] = [self._events.send(message) for message in messages]
+        if over:
+            self._over(self.response)
+            out += self._begin_owed()
+        return out
+
+    def _over(self, response: Response) -> None:
+        self._plays_until = response.plays_until
+        self.response = None
+
+    # messages
+
+    def _tell(self, item: Item) -> list[Action]:
+        """Tell the talker of an item that a client has made."""
+        behind = (other for other in self.items.after(item) if other.type == "message")
+        say = _say(item, next((other.id for other in behind), None))
+        return [] if say is None else [say]
+
+    def _configure(self) -> list[Action]:
+        settings = self.settings
+        return [actions.Configure(settings.input_format, settings.turn_detection)]
+
+    def _session(self) -> dict[str, Any]:
+        return {**self.settings.to_json(), "id": self._id, "object": "realtime.session"}
+
+
+def _say(item: Item, before: str | None) -> actions.Say | None:
+    """Return the order that makes a model remember an item; None if it understands none."""
+    if item.type != "message" or item.role not in ("user", "assistant", "system"):
+        return None
+    said: str | Tensor = item.text or ""
+    if item.heard is not None:
+        said = item.heard.float() / 32_767
+    return actions.Say(item.id, item.role, said, before)
+
+
+def _object(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = event.get(key)
+    if not isinstance(value, Mapping):
+        raise ClientError("invalid_type", f"{key} must be an object", param=key)
+    return value
+
+
+_HANDLERS: dict[str, Callable[[Session, Mapping[str, Any], float], list[Action]]] = {
+    "session.update": Session._update,
+    "input_audio_buffer.append": Session._append,
+    "input_audio_buffer.commit": Session._commit,
+    "input_audio_buffer.clear": Session._clear,
+    "conversation.item.create": Session._create_item,
+    "conversation.item.truncate": Session._truncate,
+    "conversation.item.delete": Session._delete,
+    "conversation.item.retrieve": Session._retrieve,
+    "response.create": Session._create_response,
+    "response.cancel": Session._cancel_response,
+}
