@@ -7,10 +7,15 @@ that warms up. Nothing here says whether a model is any good.
 import resource
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, islice, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from decoder.config import DecoderConfig
@@ -25,7 +30,7 @@ from voiceglm.events import AudioDelta
 from voiceglm.interleave import SPEECH_ONLY
 from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
 from voiceglm.prompt import PromptFormat
-from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.text_tokenizer import load_ranks
 from voiceglm.vocabulary import Vocabulary
 
 RATE = 16_000  # hertz, of what is heard
@@ -92,7 +97,7 @@ def random_chat(
     """
     vocabulary = vocabulary or Vocabulary.glm4voice()
     prompt_format = PromptFormat.glm4voice()
-    text_tokenizer = train_text_tokenizer(prompt_format.texts(), 300)
+    text_tokenizer = _any_text_tokenizer(vocabulary.text_size)
     sizes = decoder or DecoderConfig()
     before = torch.get_default_dtype()
     with torch.device(device):
@@ -105,6 +110,17 @@ def random_chat(
             torch.set_default_dtype(before)
     thinker = VoiceLM(network, model, vocabulary, text_tokenizer, prompt_format)
     return VoiceChat(listener, thinker, speaker)
+
+
+def _any_text_tokenizer(size: int) -> Tokenizer:
+    """Return a tokenizer with a piece for every id: bytes, pairs of bytes, then longer ones."""
+    lengths = (product(range(256), repeat=n) for n in count(1))
+    pieces = (bytes(piece) for each in lengths for piece in each)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.model"
+        rows = ((b64encode(piece), rank) for rank, piece in enumerate(islice(pieces, size)))
+        path.write_bytes(b"".join(b"%s %d\n" % row for row in rows))
+        return load_ranks(path)
 
 
 def bench(

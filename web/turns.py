@@ -45,11 +45,11 @@ class TurnDetection:
 class Patience:
     """What the protocol has no names for; all in milliseconds of audio."""
 
-    min_speech_ms: int = 64
+    min_speech_ms: int = 160
     """Speech that opens a turn while nobody else talks."""
-    min_interruption_ms: int = 256
+    min_interruption_ms: int = 192
     """Speech that opens a turn while the assistant talks."""
-    max_gap_ms: int = 128
+    max_gap_ms: int = 64
     """Silence within speech that is not yet a turn."""
 
 
@@ -103,7 +103,7 @@ class TurnDetector:
             return self._close()
         if not (is_speech or self._speech_ms):
             return None
-        return self._suspect(is_speech, talking)
+        return self._suspect(probability >= self.settings.threshold, talking)
 
     def _close(self) -> Change | None:
         if self._silence_ms < self.settings.silence_ms:
@@ -111,10 +111,11 @@ class TurnDetector:
         self._is_open, self._silence_ms = False, 0
         return Change.STOPPED
 
-    def _suspect(self, is_speech: bool, talking: bool) -> Change | None:
+    def _suspect(self, is_clear: bool, talking: bool) -> Change | None:
         is_new = not self._speech_ms
         self.suspected_ms = WINDOW_MS if is_new else self.suspected_ms + WINDOW_MS
-        self._speech_ms += WINDOW_MS if is_speech else 0
+        # Weak ones keep a suspicion alive; they do not confirm it.
+        self._speech_ms += WINDOW_MS if is_clear else 0
         patience = self._patience
         enough = patience.min_interruption_ms if talking else patience.min_speech_ms
         if self._speech_ms >= enough:

@@ -43,7 +43,7 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drain-seconds", type=float, default=30.0, help="to finish replies in")
     parser.add_argument("--temperature", type=float, default=0.0, help="of choosing ids")
     parser.add_argument("--max-ids", type=positive, default=1_000, help="of one reply")
-    parser.add_argument("--min-interruption-ms", type=positive, default=256, help="of speech")
+    parser.add_argument("--min-interruption-ms", type=positive, default=192, help="of speech")
     parser.add_argument("--log-json", action="store_true", help="one JSON object per log line")
 
 
