@@ -53,8 +53,8 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.report",
         "voiceglm.doctor",
         "voiceglm.bench",
-        "voiceglm.commands",
     },
+    {"voiceglm.commands"},
 ]
 BY_NAME = {"voiceglm", "voiceglm.cli"}  # the lazy facade and the command table import by string
 TRAINING_LOOPS = {"fit", "train"}  # may be longer than other functions
