@@ -22,7 +22,8 @@ test: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
 
 .venv/chat.stamp: pyproject.toml
 	$(install)

@@ -30,7 +30,7 @@ from voiceglm.errors import AudioError, ConfigError
 class StreamConfig:
     """How codes are cut into chunks; counts of codes are multiples of the encoder's block."""
 
-    chunks: tuple[int, ...] = (10, 20, 30)
+    chunks: tuple[int, ...] = (10, 10, 20, 30)
     """Codes of the first chunks; all further ones are as long as the last of these."""
     window: int = 30
     """Most past codes that a chunk is told about."""

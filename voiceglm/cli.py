@@ -21,6 +21,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "evaluate": ("voiceglm.commands.evaluate", "measure a model: the tables of docs/nano.md"),
     "bench": ("voiceglm.commands.bench", "time a model: from the end of speech to the answer"),
     "serve": ("voiceglm.commands.serve", "talk live to any OpenAI Realtime client"),
+    "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
     "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,15 +77,20 @@ class Host:
 
     async def warm_up(self) -> None:
         """Answer once, so that the first client does not wait for what is made on first use."""
-        loop = asyncio.get_running_loop()
-        models = self._chat
 
         def answer() -> None:
-            chat = VoiceChat(models.tokenizer, models.model, models.decoder)
-            chat.say("user", "Hello.")
-            list(chat.respond())
+            list(self.fresh_chat().reply("Hello."))
 
-        await loop.run_in_executor(self._thinking, answer)
+        await asyncio.get_running_loop().run_in_executor(self._thinking, answer)
+
+    def fresh_chat(self) -> VoiceChat:
+        """Return a conversation with the models, with nothing said."""
+        return VoiceChat(self._chat.tokenizer, self._chat.model, self._chat.decoder)
+
+    @property
+    def can_transcribe(self) -> bool:
+        """Whether what users say can be written down."""
+        return getattr(self._chat.tokenizer, "recognizer", None) is not None
 
     def health(self) -> dict[str, Any]:
         """Return whether new sessions are welcome, and how many there are."""
@@ -141,7 +146,7 @@ class Host:
     def _call(self, connection: Connection) -> Call:
         options, chat = self.options, self._chat
         settings = Settings(
-            model=options.model, voice=options.model, can_transcribe=_can_transcribe(chat)
+            model=options.model, voice=options.model, can_transcribe=self.can_transcribe
         )
         session = Session(
             settings, chat.tokenizer.frame_rate, new_id, time.monotonic(), options.limits
@@ -183,7 +188,7 @@ class Server:
             address,
             port,
             process_request=self._look_at,
-            select_subprotocol=_choose_subprotocol,
+            select_subprotocol=lambda _, offered: choose_subprotocol(offered),
             compression=None,  # costs time, memory, and opens the door to bombs
             max_size=options.max_message_bytes,
             max_queue=4,
@@ -263,15 +268,9 @@ async def _turn_away(connection: Connection, refusal: Refusal) -> None:
         pass
 
 
-def _choose_subprotocol(
-    connection: ServerConnection, offered: list[Subprotocol] | Any
-) -> Subprotocol | None:
-    # Never the one that carries a key, and none if none is offered.
+def choose_subprotocol(offered: Iterable[str]) -> Subprotocol | None:
+    """Return what to answer: never the one that carries a key, and none if none is offered."""
     return Subprotocol("realtime") if "realtime" in offered else None
-
-
-def _can_transcribe(chat: VoiceChat) -> bool:
-    return getattr(chat.tokenizer, "recognizer", None) is not None
 
 
 def new_id(kind: str) -> str:

@@ -138,7 +138,7 @@ class Session:
 
     def flushed(self, now: float) -> list[Action]:
         """Go on with a commit, now that the ear has given out everything."""
-        return [*self._commit_turn(now), actions.ForgetSound()]
+        return [*self._commit_turn(now), *self._forget_sound(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
@@ -190,8 +190,11 @@ class Session:
             raise ClientError(
                 "invalid_value", "session.type must be realtime", param="session.type"
             )
-        self.settings = update(self.settings, asked)
-        return [*self._configure(), self._events.session("updated", self._session())]
+        before, self.settings = self.settings, update(self.settings, asked)
+        updated = self._events.session("updated", self._session())
+        if before.turn_detection and not self.settings.turn_detection:
+            return [*self._configure(), updated, *self._forget_sound(now)]
+        return [*self._configure(), updated]
 
     def _append(self, event: Mapping[str, Any], now: float) -> list[Action]:
         form = self.settings.input_format
@@ -212,7 +215,8 @@ class Session:
 
     def _clear(self, event: Mapping[str, Any], now: float) -> list[Action]:
         self._turn, self._appended_ms = None, 0.0
-        return [actions.ForgetSound(), actions.Unhear(), self._events.buffer("cleared")]
+        cleared = self._events.buffer("cleared")
+        return [actions.Unhear(), cleared, *self._forget_sound(now)]
 
     def _create_item(self, event: Mapping[str, Any], now: float) -> list[Action]:
         if len(self.items) >= MAX_ITEMS:
@@ -450,6 +454,12 @@ class Session:
         behind = (other for other in self.items.after(item) if other.type == "message")
         say = _say(item, next((other.id for other in behind), None))
         return [] if say is None else [say]
+
+    def _forget_sound(self, now: float) -> list[Action]:
+        """Drop what the ear makes out; it will not say what became of a suspicion."""
+        if self.response is not None:
+            self.response.held = False
+        return [actions.ForgetSound(), *self._release(now)]
 
     def _configure(self) -> list[Action]:
         settings = self.settings
