@@ -22,6 +22,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "bench": ("voiceglm.commands.bench", "time a model: from the end of speech to the answer"),
     "serve": ("voiceglm.commands.serve", "talk live to any OpenAI Realtime client"),
     "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
+    "loadtest": ("voiceglm.commands.loadtest", "call a server from many sides at once"),
     "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }

@@ -28,7 +28,7 @@ from voiceglm.chat import VoiceChat
 from web.call import Call, Connection, DisconnectedError
 from web.ear import Ear
 from web.gate import Gate, Refusal
-from web.metrics import Metrics
+from web.metrics import Metrics, resident_mb
 from web.session import Limits, Session
 from web.settings import Settings
 from web.talker import Talker
@@ -73,6 +73,7 @@ class Host:
         self._thinking = ThreadPoolExecutor(options.workers, "model")
         self._hearing = ThreadPoolExecutor(1, "ear")
         self._calls: set[Call] = set()
+        self._watching: asyncio.Task[None] | None = None
         self.is_draining = False
 
     async def warm_up(self) -> None:
@@ -82,6 +83,7 @@ class Host:
             list(self.fresh_chat().reply("Hello."))
 
         await asyncio.get_running_loop().run_in_executor(self._thinking, answer)
+        self._watching = asyncio.ensure_future(self.metrics.lag.watch())
 
     def fresh_chat(self) -> VoiceChat:
         """Return a conversation with the models, with nothing said."""
@@ -95,8 +97,13 @@ class Host:
     def health(self) -> dict[str, Any]:
         """Return whether new sessions are welcome, and how many there are."""
         status = "draining" if self.is_draining else "ok"
-        most = self.options.max_sessions
-        return {"status": status, "sessions": len(self._calls), "max_sessions": most}
+        return {
+            "status": status,
+            "sessions": len(self._calls),
+            "max_sessions": self.options.max_sessions,
+            "loop_lag_p99_ms": self.metrics.lag.p99_ms,
+            "resident_mb": resident_mb(),
+        }
 
     async def converse(self, connection: Connection, headers: Headers, target: str) -> None:
         """Serve a client that has come in, to the end."""
@@ -132,6 +139,8 @@ class Host:
 
     def close(self) -> None:
         """Give the threads back."""
+        if self._watching is not None:
+            self._watching.cancel()
         self._thinking.shutdown(wait=False, cancel_futures=True)
         self._hearing.shutdown(wait=False, cancel_futures=True)
 
