@@ -1,5 +1,6 @@
 # Two commands: `make chat` answers a spoken question, `make test` checks everything.
 # Each makes .venv and installs what it needs; the second time that takes no time.
+# And `make compat` has stock clients talk to the server; it needs a network, node and npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ define install
 @touch $@
 endef
 
-.PHONY: chat test
+.PHONY: chat test compat
 
 chat: .venv/chat.stamp
 	@$(BIN)/voiceglm chat
@@ -24,6 +25,9 @@ test: .venv/test.stamp
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not browser"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser
+
+compat: .venv/test.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python compat/run.py
 
 .venv/chat.stamp: pyproject.toml
 	$(install)
