@@ -37,6 +37,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.chatglm",
         "voiceglm.language_config",
         "voiceglm.language_model",
+        "voiceglm.engines",
         "voiceglm.packing",
         "voiceglm.train",
     },

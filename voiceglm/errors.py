@@ -28,6 +28,10 @@ class SynthesisError(VoiceGLMError):
     """Speech that could not be made from text."""
 
 
+class EngineError(VoiceGLMError):
+    """A language model elsewhere that cannot be reached or does not answer as it should."""
+
+
 class OutputError(VoiceGLMError):
     """A result that cannot be written. Nothing of it is left behind."""
 

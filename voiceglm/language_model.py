@@ -92,6 +92,48 @@ def language_model_json(
     }
 
 
+def check_ids(ids: Sequence[int], context_length: int, vocabulary: Vocabulary) -> None:
+    """Refuse what no model can continue.
+
+    Raises:
+        ConfigError: If there are no ids, an id is unknown, or no room is left to reply.
+    """
+    if not ids:
+        raise ConfigError("there is nothing to continue: no ids")
+    if len(ids) >= context_length:
+        raise ConfigError(
+            f"the conversation has {len(ids)} ids, the model reads at most "
+            f"{context_length - 1}; start a new one or drop old turns"
+        )
+    if not 0 <= min(ids) <= max(ids) < vocabulary.size:
+        raise ConfigError(f"an id is outside the vocabulary of {vocabulary.size}")
+
+
+def read_language_model(
+    name_or_folder: str | Path,
+) -> tuple[LanguageModelConfig, Tokenizer, Vocabulary, PromptFormat]:
+    """Read everything of a model but its weights, in our layout or as GLM-4-Voice is released.
+
+    Raises:
+        CheckpointError: If it is unknown, incomplete or damaged.
+    """
+    folder = resolve(name_or_folder, PART)
+    values = read_config(folder)
+    try:
+        if chatglm.is_released(values):
+            return chatglm.read_released(folder, values)
+        return (
+            build(LanguageModelConfig, values["model"], where="model."),
+            load_text_tokenizer(folder / TOKENIZER_FILE),
+            Vocabulary.from_dict(values["vocabulary"]),
+            build(PromptFormat, values["prompt"], where="prompt."),
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} is no language model: no {error}") from None
+    except ConfigError as error:
+        raise CheckpointError(f"{folder} is no language model: {error}") from None
+
+
 def _parts(
     folder: Path, released: LanguageModelConfig | None, dtype: torch.dtype | None
 ) -> Iterator[dict[str, Tensor]]:
@@ -207,21 +249,8 @@ class VoiceLM:
             CheckpointError: If it is unknown, incomplete or damaged.
         """
         folder = resolve(name_or_folder, PART)
-        values = read_config(folder)
-        released = chatglm.is_released(values)
-        try:
-            if released:
-                parts = chatglm.read_released(folder, values)
-                config, text_tokenizer, vocabulary, prompt_format = parts
-            else:
-                config = build(LanguageModelConfig, values["model"], where="model.")
-                text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
-                vocabulary = Vocabulary.from_dict(values["vocabulary"])
-                prompt_format = build(PromptFormat, values["prompt"], where="prompt.")
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder} is no language model: no {error}") from None
-        except ConfigError as error:
-            raise CheckpointError(f"{folder} is no language model: {error}") from None
+        config, text_tokenizer, vocabulary, prompt_format = read_language_model(folder)
+        released = chatglm.is_released(read_config(folder))
         with torch.device("meta"):
             network = config.network(vocabulary.size)
         fill(network, _parts(folder, config if released else None, dtype), where=folder)
@@ -268,7 +297,7 @@ class VoiceLM:
         Raises:
             ConfigError: If there are no ids, an id is unknown, or they are too many.
         """
-        self._check(ids)
+        check_ids(ids, self.config.context_length, self.vocabulary)
         pending = cache.rewind([*ids, -1])[:-1]
         if pending:
             self._feed(pending, cache)
@@ -303,23 +332,12 @@ class VoiceLM:
         Raises:
             ConfigError: If there are no ids, an id is unknown, or no room is left to reply.
         """
-        self._check(ids)
+        check_ids(ids, self.config.context_length, self.vocabulary)
         generator = generator or torch.Generator().manual_seed(0)
         stops = self.vocabulary.stop_ids if stop_ids is None else tuple(stop_ids)
         room = min(sampling.max_new_ids, self.config.context_length - len(ids))
         choices = _Choices(self.vocabulary, stops, sampling, generator)
         return self._continue(list(ids), cache or ReplyCache(), choices, layout, room)
-
-    def _check(self, ids: Sequence[int]) -> None:
-        if not ids:
-            raise ConfigError("there is nothing to continue: no ids")
-        if len(ids) >= self.config.context_length:
-            raise ConfigError(
-                f"the conversation has {len(ids)} ids, the model reads at most "
-                f"{self.config.context_length - 1}; start a new one or drop old turns"
-            )
-        if not 0 <= min(ids) <= max(ids) < self.vocabulary.size:
-            raise ConfigError(f"an id is outside the vocabulary of {self.vocabulary.size}")
 
     @torch.inference_mode()
     def _continue(

@@ -9,11 +9,19 @@ from tokenizer.model import SpeechTokenizer
 from voiceglm.chat import VoiceChat
 from voiceglm.chatglm import is_released
 from voiceglm.checkpoint import CONFIG, read_config, resolve
+from voiceglm.engines import RemoteLM
 from voiceglm.errors import CheckpointError
 from voiceglm.language_model import VoiceLM
 
 
-def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
+def load_chat(
+    name_or_folder: str | Path,
+    *,
+    device: str = "cpu",
+    engine_url: str | None = None,
+    engine_model: str | None = None,
+    engine_key: str | None = None,
+) -> VoiceChat:
     """Load a whole model and open a conversation with it.
 
     Args:
@@ -21,16 +29,26 @@ def load_chat(name_or_folder: str | Path, *, device: str = "cpu") -> VoiceChat:
             ``decoder/``, or the folder or hub name of a released language model: its companions
             have the same name with another end (``-9b``, ``-tokenizer``, ``-decoder``).
         device: Where it computes, such as ``"cpu"`` or ``"cuda"``.
+        engine_url: Of a server that runs the language model, see :mod:`voiceglm.engines`; its
+            weights are not loaded here then.
+        engine_model: What that server calls the model; by default the first it lists.
+        engine_key: For a server that wants one.
 
     Raises:
         CheckpointError: If a part is missing, damaged, or made for another codebook.
+        EngineError: If the server cannot be reached.
     """
     folder = resolve(name_or_folder)
     parts = _released_parts(name_or_folder, folder) or _parts(folder)
     tokenizer = SpeechTokenizer.from_pretrained(parts["tokenizer"]).to(device)
     decoder = SpeechDecoder.from_pretrained(parts["decoder"]).to(device)
-    model = VoiceLM.from_pretrained(parts["language_model"])
-    nn.Module.to(model.network, device)  # transformers' own signature confuses type checkers
+    if engine_url:
+        model = RemoteLM.from_pretrained(
+            parts["language_model"], engine_url, name=engine_model, key=engine_key
+        )
+    else:
+        model = VoiceLM.from_pretrained(parts["language_model"])
+        nn.Module.to(model.network, device)  # transformers' own signature confuses type checkers
     codes = {tokenizer.num_codes, model.vocabulary.num_codes, decoder.num_codes}
     if len(codes) > 1:
         raise CheckpointError(

@@ -116,7 +116,7 @@ def _server(args: argparse.Namespace) -> Iterator[str]:
 def _plot(path: Path, figures: dict[str, Any]) -> None:
     """Draw how many turns had waited for how long."""
     try:
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise ConfigError("--plot needs matplotlib: pip install matplotlib") from None
 

@@ -44,6 +44,15 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="of choosing ids")
     parser.add_argument("--max-ids", type=positive, default=1_000, help="of one reply")
     parser.add_argument("--min-interruption-ms", type=positive, default=192, help="of speech")
+    parser.add_argument(
+        "--engine",
+        choices=["local", "vllm"],
+        default="local",
+        help="who runs the language model: this process, or a server at --engine-url",
+    )
+    parser.add_argument("--engine-url", help="such as http://127.0.0.1:8000, without /v1")
+    parser.add_argument("--engine-model", help="what it is called there; by default the first")
+    parser.add_argument("--engine-key", help="if the server wants one")
     parser.add_argument("--log-json", action="store_true", help="one JSON object per log line")
 
 
@@ -97,7 +106,16 @@ def make_host(args: argparse.Namespace) -> "Host":
         patience=Patience(min_interruption_ms=args.min_interruption_ms),
         **({"workers": args.workers} if args.workers else {}),
     )
-    return Host(load_chat(args.model, device=args.device), options, gate)
+    if (args.engine == "vllm") != bool(args.engine_url):
+        raise ConfigError("--engine vllm and --engine-url go together")
+    chat = load_chat(
+        args.model,
+        device=args.device,
+        engine_url=args.engine_url,
+        engine_model=args.engine_model,
+        engine_key=args.engine_key,
+    )
+    return Host(chat, options, gate)
 
 
 async def _serve(server: "Server", address: str, port: int) -> None:
