@@ -175,24 +175,30 @@ class RemoteLM:
         }
 
     def _continue(self, body: dict[str, Any]) -> Generator[int, None, None]:
-        vocabulary, stops = self.vocabulary, self.vocabulary.stop_ids
+        vocabulary = self.vocabulary
+        for id_ in self._ids(body):
+            if id_ in vocabulary.stop_ids:
+                yield id_
+                return
+            if vocabulary.is_text(id_) or vocabulary.is_speech(id_):
+                yield id_
+
+    def _ids(self, body: dict[str, Any]) -> Iterator[int]:
+        """Yield every id that the server sends, and an end where it only says that it stopped."""
         try:
-            with self._client.stream("POST", "/v1/completions", json=body) as response:
-                if response.is_error:
-                    response.read()
-                    response.raise_for_status()
-                for choice in _choices(response.iter_lines()):
-                    for id_ in choice["token_ids"] or ():
-                        if id_ in stops:
-                            yield id_
-                            return
-                        if vocabulary.is_text(id_) or vocabulary.is_speech(id_):
-                            yield id_
-                    if choice.get("finish_reason") == "stop":
-                        yield stops[0]
-                        return
+            for choice in self._stream(body):
+                yield from choice["token_ids"] or ()
+                if choice.get("finish_reason") == "stop":
+                    yield self.vocabulary.stop_ids[0]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise self._error(error) from None
+
+    def _stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        with self._client.stream("POST", "/v1/completions", json=body) as response:
+            if response.is_error:
+                response.read()
+                response.raise_for_status()
+            yield from _choices(response.iter_lines())
 
     def _encode(self, text: str) -> list[int]:
         return self._text_tokenizer.encode(text, add_special_tokens=False).ids

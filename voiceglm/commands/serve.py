@@ -44,6 +44,12 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="of choosing ids")
     parser.add_argument("--max-ids", type=positive, default=1_000, help="of one reply")
     parser.add_argument("--min-interruption-ms", type=positive, default=192, help="of speech")
+    add_engine_arguments(parser)
+    parser.add_argument("--log-json", action="store_true", help="one JSON object per log line")
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare who runs the language model."""
     parser.add_argument(
         "--engine",
         choices=["local", "vllm"],
@@ -53,7 +59,6 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine-url", help="such as http://127.0.0.1:8000, without /v1")
     parser.add_argument("--engine-model", help="what it is called there; by default the first")
     parser.add_argument("--engine-key", help="if the server wants one")
-    parser.add_argument("--log-json", action="store_true", help="one JSON object per log line")
 
 
 def run(args: argparse.Namespace) -> int:
