@@ -21,6 +21,7 @@ PIECE = PCM.rate // 50  # samples of one message
 PIECE_SECONDS = 0.02
 PATIENCE = 30.0  # seconds to wait for an answer
 SETTLE = 0.4  # seconds of silence before a question
+FINAL = ("invalid_api_key", "session_limit_reached", "server_draining", "session_expired")
 INTO_REPLY = 0.4  # seconds of a reply that are heard before it is interrupted
 
 
@@ -81,6 +82,7 @@ class Caller:
         self._player = Player()
         self._first_audio_at = 0.0
         self._item: str | None = None  # that is played
+        self._goodbye: str | None = None  # why the server has hung up
 
     async def call(self, turns: int, *, interrupt_every: int = 0, offset: int = 0) -> list[Turn]:
         """Hold a conversation.
@@ -98,23 +100,36 @@ class Caller:
             async with connect(
                 self._url, additional_headers=self._headers, compression=None, max_size=1 << 22
             ) as socket:
-                work = [asyncio.ensure_future(w) for w in (self._speak(socket), self._hear(socket))]
-                try:
-                    for n in range(turns):
-                        question = self._questions[(n + offset) % len(self._questions)]
-                        interrupts = bool(interrupt_every) and n % interrupt_every > 0
-                        done.append(await self._ask(question, interrupts=interrupts))
-                finally:
-                    for task in work:
-                        task.cancel()
-                    await asyncio.gather(*work, return_exceptions=True)
+                await self._converse(socket, turns, interrupt_every, offset, done)
         except (OSError, WebSocketException) as error:
             done.append(Turn(trouble=[f"{type(error).__name__}: {error}"]))
         return done
 
+    async def _converse(
+        self,
+        socket: ClientConnection,
+        turns: int,
+        interrupt_every: int,
+        offset: int,
+        done: list[Turn],
+    ) -> None:
+        work = [asyncio.ensure_future(w) for w in (self._speak(socket), self._hear(socket))]
+        try:
+            for n in range(turns):
+                question = self._questions[(n + offset) % len(self._questions)]
+                interrupts = bool(interrupt_every) and n % interrupt_every > 0
+                done.append(await self._ask(question, interrupts=interrupts))
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
     async def _ask(self, question: Question, *, interrupts: bool) -> Turn:
         await self._wait_for_a_place(into_reply=interrupts)
         turn = self._turn = Turn(interrupts=interrupts)
+        if self._goodbye is not None:
+            turn.trouble.append(self._goodbye)
+            return turn
         self._over.clear()
         now = time.monotonic()
         self._begins_at, self._ends_at = now + question.begins, now + question.ends
@@ -156,7 +171,8 @@ class Caller:
                 where = {"item_id": item, "content_index": 0, "audio_end_ms": heard}
                 cut = {"type": "conversation.item.truncate", **where}
                 await socket.send(json.dumps(cut))
-        self._over.set()  # the server has hung up
+        self._goodbye = self._goodbye or "the server hung up"
+        self._over.set()
 
     def _on_input_audio_buffer_speech_started(self, event: dict[str, Any], now: float) -> None:
         if self._turn.interrupts and self._turn.to_started is None:
@@ -195,5 +211,5 @@ class Caller:
 
     def _on_error(self, event: dict[str, Any], now: float) -> None:
         self._turn.trouble.append(event["error"]["code"] or event["error"]["message"])
-        if event["error"]["code"] in ("invalid_api_key", "session_limit_reached"):
-            self._over.set()
+        if event["error"]["code"] in FINAL:
+            self._goodbye = event["error"]["code"]
