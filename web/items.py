@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from web.actions import Say
 from web.codec import HEARD_RATE, PCM, Inbound, Outbound, pack, unpack
 from web.errors import ClientError
 
 MAX_RETRIEVED = 900_000  # characters of audio in one message; some clients take 1 MiB at most
+MAX_KEPT_SECONDS = 300  # of each side's sound in a session; older sound is forgotten
 MAX_TEXT = 100_000  # characters of one item
 ROLES = {  # and the parts each may have
     "user": ("input_text", "input_audio"),
@@ -131,6 +133,16 @@ def _checked(text: object, where: str) -> str:
     return text
 
 
+def say_order(item: Item, before: str | None) -> Say | None:
+    """Return the order that makes a model remember an item; None if it understands none."""
+    if item.type != "message" or item.role not in ("user", "assistant", "system"):
+        return None
+    said: str | Tensor = item.text or ""
+    if item.heard is not None:
+        said = item.heard.float() / 32_767
+    return Say(item.id, item.role, said, before)
+
+
 class Items:
     """All of them, in order."""
 
@@ -178,6 +190,17 @@ class Items:
                 f"there is no item with id {previous!r}",
                 param="previous_item_id",
             )
+
+    def forget_old_sound(self) -> None:
+        """Keep the newest minutes; of older items the words remain."""
+        heard, spoken = MAX_KEPT_SECONDS * HEARD_RATE, MAX_KEPT_SECONDS * PCM.rate * PCM.width
+        for item in reversed(self._items):
+            heard -= 0 if item.heard is None else len(item.heard)
+            spoken -= len(item.spoken)
+            if heard < 0:
+                item.heard = None
+            if spoken < 0:
+                item.spoken.clear()
 
     def remove(self, item: Item) -> None:
         """Take one out."""

@@ -49,6 +49,7 @@ class ServerOptions:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that models run on."""
     max_message_bytes: int = 4 << 20
+    open_timeout: float = 10.0  # seconds a client may take to shake hands
     send_timeout: float = 20.0  # seconds a client may take to read
     drain_seconds: float = 30.0  # for replies to be finished when the server ends
     limits: Limits = field(default_factory=Limits)
@@ -201,6 +202,7 @@ class Server:
             compression=None,  # costs time, memory, and opens the door to bombs
             max_size=options.max_message_bytes,
             max_queue=4,
+            open_timeout=options.open_timeout,
             logger=logging.getLogger("web.sockets"),
         )
 

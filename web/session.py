@@ -20,7 +20,7 @@ from web.codec import HEARD_RATE, unpack
 from web.ear import EarEvent, Heard
 from web.errors import ClientError
 from web.events import Events
-from web.items import Item, Items, read_item, remember
+from web.items import Item, Items, read_item, remember, say_order
 from web.reports import Report, Sounded, Transcribed, Wrote
 from web.response import Response
 from web.settings import Settings, update
@@ -313,7 +313,7 @@ class Session:
                 found.append(self._known({"item_id": each.get("id")}, "invalid_value"))
             else:
                 found.append(read_item(each, self._new_id("item"), where=where))
-        said = (_say(item, None) for item in found)
+        said = (say_order(item, None) for item in found)
         return tuple(one for one in said if one is not None)
 
     def _cancel_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
@@ -360,6 +360,7 @@ class Session:
         heard = torch.cat(turn.pieces) if turn.pieces else torch.zeros(0, dtype=torch.int16)
         item = Item(turn.item_id, role="user", is_audio=True, heard=heard)
         self.items.add(item)
+        self.items.forget_old_sound()
         previous = self.items.before(item)
         out: list[Action] = [
             actions.Commit(item.id),
@@ -452,7 +453,7 @@ class Session:
     def _tell(self, item: Item) -> list[Action]:
         """Tell the talker of an item that a client has made."""
         behind = (other for other in self.items.after(item) if other.type == "message")
-        say = _say(item, next((other.id for other in behind), None))
+        say = say_order(item, next((other.id for other in behind), None))
         return [] if say is None else [say]
 
     def _forget_sound(self, now: float) -> list[Action]:
@@ -467,16 +468,6 @@ class Session:
 
     def _session(self) -> dict[str, Any]:
         return {**self.settings.to_json(), "id": self._id, "object": "realtime.session"}
-
-
-def _say(item: Item, before: str | None) -> actions.Say | None:
-    """Return the order that makes a model remember an item; None if it understands none."""
-    if item.type != "message" or item.role not in ("user", "assistant", "system"):
-        return None
-    said: str | Tensor = item.text or ""
-    if item.heard is not None:
-        said = item.heard.float() / 32_767
-    return actions.Say(item.id, item.role, said, before)
 
 
 def _object(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from websockets.typing import Origin
 
 from tests.web.conftest import ANSWER, Client, calling, run, serving
 from tests.web.invariants import Invariants
-from voiceglm.audio import resample
+from voiceglm.audio import load_audio, resample
 from voiceglm.chat import VoiceChat
+from web.codec import PCM
 from web.gate import Gate
 from web.server import ServerOptions
 from web.session import Limits
@@ -294,3 +296,54 @@ def test_dropped_calls_leave_nothing(models: VoiceChat, question: bytes) -> None
             assert server.host.health()["sessions"] == 0
 
     run(work)
+
+
+def test_a_murmur_does_not_end_a_reply(models: VoiceChat) -> None:
+    murmur = load_audio(Path(__file__).parent / "sounds" / "mm_hmm.flac", 24_000)
+    data = PCM.write(murmur[18_000:].numpy())  # a quarter of a second of silence before it
+
+    async def work() -> None:
+        async with serving(models) as server, calling(server) as client:
+            await client.ask("Count from one to ten.")
+            await client.until("response.output_audio.delta")
+            await client.append(data, pause=0.1)
+            done = await client.until("response.done")
+            assert done["response"]["status"] == "completed"
+            assert not client.seen.of("input_audio_buffer.speech_started")
+            client.seen.end()
+
+    run(work)
+
+
+def test_slow_and_compressed_handshakes(models: VoiceChat) -> None:
+    async def work() -> None:
+        options = ServerOptions(open_timeout=0.3)
+        async with serving(models, options) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n")
+            assert b"101" not in await asyncio.wait_for(reader.read(), 5), "hung up on"
+            writer.close()
+            async with calling(server, compression="deflate") as client:
+                assert client.socket.protocol.extensions == [], "no bombs to unpack"
+
+    run(work)
+
+
+def test_what_was_said_is_not_written_down(
+    models: VoiceChat, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="web.server")
+    caplog.set_level("DEBUG", logger="web.call")
+    caplog.set_level("DEBUG", logger="web.talker")
+
+    async def work() -> None:
+        async with serving(models) as server, calling(server) as client:
+            await client.send("input_audio_buffer.append", audio="c2VjcmV0 !")
+            assert (await client.next())["error"]["code"] == "invalid_value"
+            await client.ask("My secret is the capital of France.")
+            await client.until("response.done")
+
+    run(work)
+    assert "session opened" in caplog.text
+    for word in ("secret", "c2VjcmV0", "capital", "Paris"):
+        assert word not in caplog.text

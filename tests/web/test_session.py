@@ -255,6 +255,21 @@ def test_truncation_forgets_what_was_not_heard() -> None:
     assert code == "item_truncate_invalid_item_id"
 
 
+def test_old_sound_is_forgotten_and_words_are_not() -> None:
+    driver = Driver()
+    for _ in range(8):
+        driver.turn(60.0)
+        driver.report(Wrote(driver.reply, TextDelta("Yes.", (1,), 0), USAGE))
+        driver.report(Sounded(driver.reply, bytes(48_000 * 10), USAGE))
+        driver.report(Ended(driver.reply, Ending("completed"), USAGE))
+        driver.wait(20.0)
+    heard = [item.heard is not None for item in driver.session.items if item.role == "user"]
+    assert heard == [False] * 3 + [True] * 5, "five minutes"
+    old = next(iter(driver.session.items)).id
+    found = driver.send("conversation.item.retrieve", item_id=old)[0]["item"]
+    assert found["content"] == [{"type": "input_audio", "transcript": None}]
+
+
 def test_errors_have_the_names_that_clients_look_for() -> None:
     driver = Driver()
     out = driver.send("response.cancel", event_id="mine")
