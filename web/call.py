@@ -22,6 +22,7 @@ from web.ear import Ear
 from web.reports import Report
 from web.session import Session
 from web.talker import Talker
+from web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -235,9 +236,12 @@ class Call:
         return asyncio.get_running_loop().run_in_executor(self._hearing, work, *args)
 
     async def _read(self) -> None:
+        throttle = Throttle()
         try:
             while True:
-                await self._inbox.put(await self._connection.receive())
+                message = await self._connection.receive()
+                await self._inbox.put(message)
+                await asyncio.sleep(throttle.delay(len(message), time.monotonic()))
         except DisconnectedError:
             self._inbox.close()
 
