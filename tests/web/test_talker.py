@@ -1,0 +1,236 @@
+"""Talkers share threads without starving one another, stop within a step, survive failures."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.web.conftest import run
+from voiceglm.chat import VoiceChat
+from voiceglm.errors import AudioError
+from voiceglm.language_model import ReplyCache, Sampling
+from voiceglm.prompt import PromptFormat, PromptWriter
+from voiceglm.text_tokenizer import TextStream, train_text_tokenizer
+from voiceglm.vocabulary import Vocabulary
+from web import actions
+from web.codec import PCM
+from web.reports import Ended, Report, Sounded, Transcribed, Wrote
+from web.talker import Talker
+
+TEXT = train_text_tokenizer(["one two three four five six seven eight nine ten "] * 20, 300)
+VOCABULARY = Vocabulary.compact(TEXT.get_vocab_size(), 40)
+STEP = 0.01  # seconds that an id takes
+
+
+class Model:
+    """Hears, thinks slowly, speaks; counts what it was made to do."""
+
+    frame_rate, sample_rate = 12.5, 24_000
+    vocabulary, context_length = VOCABULARY, 2_000
+    writer = PromptWriter(VOCABULARY, lambda text: TEXT.encode(text).ids, PromptFormat())
+
+    def __init__(self, ids: int = 40, *, fails: type[Exception] | None = None):
+        self.ids, self.fails = ids, fails
+        self.written = 0
+        self.prompts: list[list[int]] = []
+
+    def encode(self, samples: Tensor, sample_rate: int) -> list[int]:
+        return [1, 2]
+
+    def transcribe(self, samples: Tensor, sample_rate: int) -> str:
+        if not samples.any():
+            raise AudioError("the recording is silent")
+        return "words"
+
+    def start(self, **_: Any) -> Any:
+        return self
+
+    def step(self, chunk: Tensor, state: Any) -> list[int]:
+        return [3]
+
+    def finish(self, state: Any = None) -> Any:
+        return [4] if state is not None else torch.zeros(0)
+
+    def text_stream(self) -> TextStream:
+        return TextStream(TEXT)
+
+    def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
+        pass
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, **_: Any) -> Iterator[int]:
+        self.prompts.append(list(ids))
+        if self.fails:
+            raise self.fails("no memory")
+        for n in range(self.ids):
+            time.sleep(STEP)
+            self.written += 1
+            yield VOCABULARY.speech_id(5) if n % 2 else TEXT.encode(" two").ids[0]
+        yield VOCABULARY.user
+
+    def decode(self, ids: Sequence[int], **_: Any) -> Tensor:
+        return torch.zeros(1_920 * len(ids))
+
+    def push(self, ids: Sequence[int]) -> Tensor:
+        return self.decode(ids)
+
+
+def reply(name: str, **changes: Any) -> actions.Reply:
+    order = actions.Reply(name, f"item of {name}", "", Sampling(max_new_ids=100), True, PCM)
+    return actions.Reply(**{**order.__dict__, **changes})
+
+
+def talkers(
+    models: list[Model], heard: list[tuple[int, Report]], workers: int = 1
+) -> tuple[list[Talker], ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(workers)
+
+    def make(n: int, model: Model) -> Talker:
+        chat = VoiceChat(model, model, model)
+        return Talker(chat, pool, lambda report: heard.append((n, report)))
+
+    return [make(n, model) for n, model in enumerate(models)], pool
+
+
+async def until(heard: list[tuple[int, Report]], *kinds: type, count: int = 1) -> None:
+    async def poll() -> None:
+        while sum(isinstance(report, kinds) for _, report in heard) < count:
+            await asyncio.sleep(STEP / 2)
+
+    await asyncio.wait_for(poll(), 20)
+
+
+def test_nobody_waits_for_another_reply_to_end() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        found, pool = talkers([Model(), Model(), Model()], heard)
+        running = [asyncio.ensure_future(talker.run()) for talker in found]
+        for n, talker in enumerate(found):
+            talker.order(reply(f"r{n}"))
+        await until(heard, Ended, count=3)
+        order = [n for n, report in heard if isinstance(report, Wrote | Sounded)]
+        shared = order[: len(order) // 2]
+        runs = max(len(list(run)) for run in split(shared))
+        assert runs <= 2, "one thread, and the three take turns"
+        for task in running:
+            task.cancel()
+        pool.shutdown()
+
+    run(work)
+
+
+def split(values: list[int]) -> Iterator[list[int]]:
+    """Yield runs of the same value."""
+    start = 0
+    for n in range(1, len(values) + 1):
+        if n == len(values) or values[n] != values[start]:
+            yield values[start:n]
+            start = n
+
+
+def test_a_reply_that_is_stopped_stops_within_a_step() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        model = Model(ids=500)
+        (talker,), pool = talkers([model], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(actions.Say("q", "user", "one", None))
+        talker.order(reply("first"))
+        talker.order(reply("never"))
+        await until(heard, Sounded, count=3)
+        talker.stop("first")
+        talker.stop("never")
+        written = model.written
+        talker.order(actions.Cut("item of first", 80.0))
+        talker.order(actions.Say("q2", "user", "two", None))
+        talker.order(reply("second"))
+        while len(model.prompts) < 2:
+            await asyncio.sleep(STEP)
+        assert model.written <= written + 2, "the step that was running"
+        assert not [r for _, r in heard if isinstance(r, Ended)]
+        assert all(r.response_id != "never" for _, r in heard if isinstance(r, Wrote))
+        kept = model.prompts[1][len(model.prompts[0]) :]
+        assert sum(map(VOCABULARY.is_speech, kept)) == 1, "80 ms were heard"
+        running.cancel()
+        await talker.close()
+        pool.shutdown()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"), [(AudioError, "no memory"), (RuntimeError, "the model failed")]
+)
+def test_a_failure_is_told_and_the_next_reply_is_made(error: type[Exception], message: str) -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        model = Model(ids=4, fails=error)
+        (talker,), pool = talkers([model], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(reply("first"))
+        await until(heard, Ended)
+        model.fails = None
+        talker.order(reply("second"))
+        await until(heard, Ended, count=2)
+        endings = [r.ending for _, r in heard if isinstance(r, Ended)]
+        assert (endings[0].status, endings[0].error) == ("failed", message)
+        assert endings[1].status == "completed"
+        running.cancel()
+        pool.shutdown()
+
+    run(work)
+
+
+def test_a_silent_turn_is_no_turn_and_the_reply_to_it_says_why() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        model = Model(ids=4)
+        (talker,), pool = talkers([model], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(actions.Hear(torch.zeros(16_000)))
+        talker.order(actions.Commit("silent"))
+        talker.order(reply("first"))
+        talker.order(actions.Hear(torch.rand(16_000)))
+        talker.order(actions.Commit("spoken"))
+        talker.order(reply("second"))
+        talker.transcribe(actions.Transcribe("silent", torch.zeros(16_000)))
+        talker.transcribe(actions.Transcribe("spoken", torch.rand(16_000)))
+        await until(heard, Ended, count=2)
+        await until(heard, Transcribed, count=2)
+        endings = [r.ending for _, r in heard if isinstance(r, Ended)]
+        assert "silent" in (endings[0].error or "")
+        assert endings[1].status == "completed"
+        assert model.prompts == [
+            Model.writer.opening("speech") + Model.writer.speech_turn([3, 4])
+        ], "of the silence nothing is left"
+        texts = {r.item_id: r.text for _, r in heard if isinstance(r, Transcribed)}
+        assert texts == {"silent": None, "spoken": "words"}
+        running.cancel()
+        await talker.close()
+        pool.shutdown()
+
+    run(work)
+
+
+def test_answers_outside_the_conversation_leave_it_alone() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        model = Model(ids=4)
+        (talker,), pool = talkers([model], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(actions.Say("a", "user", "one", None))
+        talker.order(reply("aside", only=(actions.Say("b", "user", "two", None),), aloud=False))
+        talker.order(reply("inside"))
+        await until(heard, Ended, count=2)
+        writer = Model.writer
+        assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
+        assert model.prompts[1] == writer.opening("text") + writer.text_turn("one")
+        assert not [r for _, r in heard if isinstance(r, Sounded) and r.response_id == "aside"]
+        running.cancel()
+        pool.shutdown()
+
+    run(work)
