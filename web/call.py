@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -155,10 +155,11 @@ class Call:
             asyncio.ensure_future(work)
             for work in (self._own(), self._read(), self._write(), self._talker.run())
         ]
+        for task in tasks[1:]:
+            task.add_done_callback(lambda _: self._inbox.close())
         try:
             await asyncio.wait(tasks[:1])  # the owner ends when anything does
-            error = tasks[0].exception() if not tasks[0].cancelled() else None
-            if error and not isinstance(error, DisconnectedError):
+            for error in _failures(tasks):
                 log.error("a session failed", exc_info=error)
                 self._goodbye = actions.Close(1011, "internal error")
             if self._goodbye:
@@ -259,3 +260,10 @@ class Call:
             self._inbox.close()
         except DisconnectedError:
             self._inbox.close()
+
+
+def _failures(tasks: Sequence[asyncio.Future[None]]) -> list[BaseException]:
+    """Return what went wrong in tasks that have ended; a client that has gone is nothing wrong."""
+    ended = [task for task in tasks if task.done() and not task.cancelled()]
+    errors = [error for task in ended if (error := task.exception())]
+    return [error for error in errors if not isinstance(error, DisconnectedError)]

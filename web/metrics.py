@@ -4,6 +4,7 @@ import asyncio
 import resource
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +76,25 @@ class Metrics:
         self.lag = LoopLag(
             Gauge("voiceglm_loop_lag_p99_seconds", "How late the event loop is.", registry=registry)
         )
-        self._begun: dict[str, float] = {}
 
-    def watch(self, message: dict[str, Any]) -> None:
-        """Count a message that leaves."""
-        kind = message["type"]
-        if kind == "response.created":
-            self._begun[message["response"]["id"]] = time.monotonic()
-        elif kind == "response.output_audio.delta":
-            began = self._begun.pop(message["response_id"], None)
-            if began is not None:
+    def watcher(self) -> Callable[[dict[str, Any]], None]:
+        """Return what counts the messages that leave in one session."""
+        began: float | None = None  # the reply that has not sounded yet
+
+        def watch(message: dict[str, Any]) -> None:
+            nonlocal began
+            kind = message["type"]
+            if kind == "response.created":
+                began = time.monotonic()
+            elif kind == "response.output_audio.delta" and began is not None:
                 self.first_audio.observe(time.monotonic() - began)
-        elif kind == "response.done":
-            self._begun.pop(message["response"]["id"], None)
-            self.replies.labels(message["response"]["status"]).inc()
-        elif kind == "error":
-            self.errors.labels(message["error"]["code"]).inc()
+                began = None
+            elif kind == "response.done":
+                self.replies.labels(message["response"]["status"]).inc()
+            elif kind == "error":
+                self.errors.labels(message["error"]["code"]).inc()
+
+        return watch
 
     def text(self) -> str:
         """Return all figures in Prometheus' text format."""

@@ -168,7 +168,7 @@ class Host:
             lambda report: Talker(chat, self._thinking, report),
             self._hearing,
             send_timeout=options.send_timeout,
-            watch=self.metrics.watch,
+            watch=self.metrics.watcher(),
         )
 
 

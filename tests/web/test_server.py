@@ -347,3 +347,29 @@ def test_what_was_said_is_not_written_down(
     assert "session opened" in caplog.text
     for word in ("secret", "c2VjcmV0", "capital", "Paris"):
         assert word not in caplog.text
+
+
+def test_a_bug_ends_its_session_and_no_other(
+    models: VoiceChat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        async with serving(models) as server, calling(server) as other:
+            async with calling(server) as client:
+
+                def broken(*_: object, **__: object) -> None:
+                    raise RuntimeError("a bug")
+
+                newest = max(server.host._calls, key=lambda call: call.session._opened)
+                monkeypatch.setattr(newest._talker, "_do", broken)
+                part = {"type": "input_text", "text": "Hello."}
+                item = {"type": "message", "role": "user", "content": [part]}
+                await client.send("conversation.item.create", item=item)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.until("the end")
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1011
+            await other.ask("What is the capital of France?")
+            await other.until("response.done")
+
+    run(work)
+    assert "a session failed" in caplog.text
