@@ -161,6 +161,7 @@ export class Call extends EventTarget {
       this.onCleared(data);
     } else if (data.finished !== undefined) {
       this.isTalking = false;
+      this.tell("silent");
     } else {
       this.onProgress(data);
     }

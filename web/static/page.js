@@ -94,7 +94,7 @@ class View {
   follow(call) {
     this.call = call;
     const on = (name, work) => call.addEventListener(name, ({ detail }) => work(detail));
-    on("ready", () => this.status("Listening"));
+    on("ready", () => this.status(call.stream ? "Listening" : "Connected"));
     on("settings", ({ session }) => this.settings(session));
     on("level", ({ who, level }) => this.level(who, level));
     on("turn", ({ id }) => {
@@ -102,6 +102,7 @@ class View {
       this.said("user", id, "");
     });
     on("thinking", () => this.status("Thinking"));
+    on("silent", () => this.status(call.stream ? "Listening" : "Connected"));
     on("text", ({ who, id, text }) => this.said(who, id, text));
     on("trouble", ({ message }) => this.trouble(message));
     on("stats", () => this.stats());
