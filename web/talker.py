@@ -23,6 +23,8 @@ from web.response import Ending
 
 log = logging.getLogger(__name__)
 
+CALM_CODES = 15  # of a reply: with the second chunk there is sound enough to do something else
+
 
 class Talker:
     """Talks for one session.
@@ -45,11 +47,14 @@ class Talker:
         self._utterances: dict[str, Utterance] = {}  # by item
         self._refused: str | None = None  # why the newest turn cannot be answered
         self._asides: set[asyncio.Task[None]] = set()
+        self._calm = asyncio.Event()  # no reply is about to be heard for the first time
+        self._calm.set()
 
     def order(self, order: actions.Order) -> None:
         """Take an order; it is done when its turn comes."""
         if isinstance(order, actions.Reply):
             self._owed.add(order.response_id)
+            self._calm.clear()
         self._orders.put_nowait(order)
 
     def stop(self, response_id: str) -> None:
@@ -57,7 +62,7 @@ class Talker:
         self._owed.discard(response_id)
 
     def transcribe(self, order: actions.Transcribe) -> None:
-        """Write down what was said, beside everything else."""
+        """Write down what was said, once a reply to it can be heard."""
         task = asyncio.ensure_future(self._transcribe(order))
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
@@ -122,6 +127,7 @@ class Talker:
             self._fail(order, "the model failed")
         finally:
             self._owed.discard(order.response_id)
+            self._calm.set()
 
     async def _answer(self, order: actions.Reply) -> None:
         refused, self._refused = self._refused, None
@@ -152,6 +158,8 @@ class Talker:
         if isinstance(event, TextDelta):
             self._report(Wrote(reply, event, usage))
         elif isinstance(event, AudioDelta):
+            if usage.speech_out > CALM_CODES:
+                self._calm.set()
             if data := outbound.push(event.samples):
                 self._report(Sounded(reply, data, usage))
         elif isinstance(event, TurnEnd):
@@ -179,6 +187,7 @@ class Talker:
 
     async def _transcribe(self, order: actions.Transcribe) -> None:
         seconds = len(order.samples) / SAMPLE_RATE
+        await self._calm.wait()
         try:
             text = await self._run(self._models.tokenizer.transcribe, order.samples, SAMPLE_RATE)
         except VoiceGLMError:
