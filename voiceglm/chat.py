@@ -61,7 +61,12 @@ class Thinker(Protocol):
 
     @property
     def context_length(self) -> int:
-        """The most ids of a conversation."""
+        """The most ids it reads."""
+        ...
+
+    @property
+    def conversation_length(self) -> int:
+        """The most ids of a conversation that it holds well."""
         ...
 
     def text_stream(self) -> TextStream:
@@ -292,7 +297,7 @@ class VoiceChat:
     ) -> Generator[Event, None, None]:
         sampling, history = sampling or DEFAULT_SAMPLING, self._history
         generator = torch.Generator().manual_seed(seed)
-        kept = history.shortened(new, self.model.context_length, sampling.max_new_ids)
+        kept = history.shortened(new, self.model.conversation_length, sampling.max_new_ids)
         prompt = [*history.prompt(mode, kept), *self.model.writer.reply_opening()]
         cached = self._cache.count_shared(prompt[:-1])
         ids = self.model.generate(prompt, sampling, cache=self._cache, generator=generator)

@@ -36,7 +36,8 @@ class RemoteLM:
         vocabulary: What each id means.
         text_tokenizer: Text to text ids and back.
         prompt_format: The fixed texts it was trained with.
-        context_length: The most ids of a conversation.
+        context_length: The most ids it reads.
+        conversation_length: The most ids of a conversation that it holds well.
         key: For servers that want one.
     """
 
@@ -49,10 +50,12 @@ class RemoteLM:
         prompt_format: PromptFormat,
         *,
         context_length: int,
+        conversation_length: int | None = None,
         key: str | None = None,
     ):
         self.vocabulary = vocabulary
         self.context_length = context_length
+        self.conversation_length = conversation_length or context_length
         self.writer = PromptWriter(vocabulary, self._encode, prompt_format)
         self._text_tokenizer = text_tokenizer
         self._url, self._name = url, name
@@ -92,6 +95,7 @@ class RemoteLM:
             text_tokenizer,
             prompt_format,
             context_length=config.context_length,
+            conversation_length=config.conversation_length,
             key=key,
         )
         model._name = name or model.served()

@@ -17,7 +17,9 @@ class LanguageModelConfig:
         num_heads: Query heads; ``hidden_size / num_heads`` channels each.
         num_key_value_heads: Key and value heads, shared among the query heads.
         intermediate_size: Channels of the gated feed-forward layers.
-        context_length: The most ids of a conversation.
+        context_length: The most ids it reads.
+        conversation_length: The most ids of a conversation it was trained to hold; older turns
+            are forgotten. ``None``: as many as it reads.
         norm_epsilon: Added to the mean square before its root.
         rope_theta: Base of the rotary frequencies, which turn half of each head.
     """
@@ -28,6 +30,7 @@ class LanguageModelConfig:
     num_key_value_heads: int = 2
     intermediate_size: int = 768
     context_length: int = 2_048
+    conversation_length: int | None = None
     norm_epsilon: float = 1e-5
     rope_theta: float = 10_000.0
 

@@ -282,6 +282,11 @@ class VoiceLM:
         """The most ids of a conversation."""
         return self.config.context_length
 
+    @property
+    def conversation_length(self) -> int:
+        """The most ids of a conversation that it holds well."""
+        return self.config.conversation_length or self.config.context_length
+
     def text_stream(self) -> TextStream:
         """Return what turns the text ids of one reply into text as they come."""
         return TextStream(self.text_tokenizer)

@@ -177,9 +177,11 @@ class Call:
 
     async def _part(self, goodbye: actions.Close) -> None:
         """Let what was written leave, then close."""
-        with suppress(TimeoutError, DisconnectedError):
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._outbox.join(), self._send_timeout)
-            await self._connection.close(goodbye.code, goodbye.reason)
+        with suppress(TimeoutError, DisconnectedError):
+            closing = self._connection.close(goodbye.code, goodbye.reason)
+            await asyncio.wait_for(closing, self._send_timeout)
 
     async def _own(self) -> None:
         await self._do(self.session.open())
@@ -187,9 +189,11 @@ class Call:
             now = time.monotonic()
             news = await self._inbox.get(max(0.0, self.session.wakes_at(now) - now))
             now = time.monotonic()
-            if news is None:
+            if news is None or now >= self.session.wakes_at(now):
                 await self._do(self.session.tick(now))
-            elif isinstance(news, str):
+            if news is None:
+                continue
+            if isinstance(news, str):
                 await self._do(self._event(news, now))
             elif isinstance(news, bytes):
                 await self._do(
@@ -201,6 +205,7 @@ class Call:
     def _event(self, text: str, now: float) -> list[Action]:
         try:
             event = json.loads(text)
+            json.dumps(event, ensure_ascii=False).encode()  # halves of a character are no text
         except (ValueError, RecursionError):
             return self.session.refuse("invalid_event", "the message is not JSON")
         return self.session.receive(event, now)

@@ -118,13 +118,15 @@ class Caller:
             for n in range(turns):
                 question = self._questions[(n + offset) % len(self._questions)]
                 interrupts = bool(interrupt_every) and n % interrupt_every > 0
-                done.append(await self._ask(question, interrupts=interrupts))
+                leaves = bool(interrupt_every) and (n + 1) % interrupt_every > 0 and n + 1 < turns
+                done.append(await self._ask(question, interrupts=interrupts, leaves=leaves))
         finally:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
 
-    async def _ask(self, question: Question, *, interrupts: bool) -> Turn:
+    async def _ask(self, question: Question, *, interrupts: bool, leaves: bool) -> Turn:
+        """Ask, and listen to the end, or only to the beginning if the next one interrupts."""
         await self._wait_for_a_place(into_reply=interrupts)
         turn = self._turn = Turn(interrupts=interrupts)
         if self._goodbye is not None:
@@ -135,8 +137,12 @@ class Caller:
         self._begins_at, self._ends_at = now + question.begins, now + question.ends
         self._unsaid = question.samples
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), PATIENCE)
+            await asyncio.wait_for(self._heard_enough(turn, leaves=leaves), PATIENCE)
         return turn
+
+    async def _heard_enough(self, turn: Turn, *, leaves: bool) -> None:
+        while not (self._over.is_set() or (leaves and turn.to_first_audio is not None)):
+            await asyncio.sleep(0.01)
 
     async def _wait_for_a_place(self, *, into_reply: bool) -> None:
         """Wait for silence, or for the middle of a reply."""

@@ -43,6 +43,8 @@ def blocks(host: Host) -> gr.Blocks:
             js_on_load=ON_LOAD,
             elem_id="talk",
         )
+        if host.gate.keys:  # the widgets below could be used without one
+            return page
         with gr.Accordion("Without a live microphone: record or upload a question", open=False):
             _fallback(host)
     return page
@@ -56,6 +58,8 @@ def _fallback(host: Host) -> None:
     sound = gr.Audio(label="Reply, aloud", interactive=False)
 
     def answer(path: str | None) -> tuple[str, str, Any]:
+        if host.is_draining:
+            raise gr.Error("The server is about to restart.")
         if path is None:
             raise gr.Error("Record or upload a question first.")
         try:

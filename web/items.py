@@ -92,7 +92,7 @@ def read_item(asked: object, new_id: str, *, where: str = "item") -> Item:
         message = f"{where}.type must be message, function_call or function_call_output"
         raise ClientError("invalid_value", f"{message}, got {kind!r}", param=f"{where}.type")
     role = asked.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         message = f"{where}.role must be one of {sorted(ROLES)}, got {role!r}"
         raise ClientError("invalid_value", message, param=f"{where}.role")
     return _message(item_id, role, asked.get("content"), where)

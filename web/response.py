@@ -17,6 +17,7 @@ from web.settings import Settings
 Message = dict[str, Any]
 
 PIECE_MS = 100  # of audio in one message
+HOLD_SECONDS = 1.2  # the ear takes a suspicion back before that, if it hears anything at all
 LEAD_MS = 2_000  # audio a client may have in advance
 
 
@@ -76,8 +77,8 @@ class Response:
     """Audio that has left."""
     plays_until: float = 0.0
     """When a client that plays at once will have played what has left."""
-    held: bool = False
-    """Whether audio waits for the user, who may be about to interrupt."""
+    held_until: float = 0.0
+    """Audio waits until then for the user, who may be about to interrupt."""
     usage: Usage = field(default_factory=Usage)
     """So far."""
     said: list[tuple[int, str]] = field(default_factory=list)
@@ -132,9 +133,13 @@ class Response:
         self._queue.clear()
         return self._close(Ending("cancelled", reason))
 
+    def hold(self, now: float | None) -> None:
+        """Keep audio back from now on, but not for ever; None to let it go."""
+        self.held_until = 0.0 if now is None else now + HOLD_SECONDS
+
     def wakes_at(self, now: float) -> float | None:
         """Return when more may leave; None if that is not a matter of time."""
-        if not self._queue or self.held:
+        if not self._queue:
             return None
         return now + self._wait(now)
 
@@ -142,9 +147,7 @@ class Response:
         """Return the seconds until the first in the queue may leave."""
         if not isinstance(self._queue[0], bytes):
             return 0.0
-        if self.held:
-            return float("inf")
-        return max(0.0, self.plays_until - now - LEAD_MS / 1000)
+        return max(0.0, self.plays_until - now - LEAD_MS / 1000, self.held_until - now)
 
     def _leave(self, what: tuple[int, str] | bytes, now: float) -> Message:
         if isinstance(what, bytes):

@@ -23,7 +23,7 @@ from web.events import Events
 from web.items import Item, Items, read_item, remember, say_order
 from web.reports import Report, Sounded, Transcribed, Wrote
 from web.response import Response
-from web.settings import Settings, update
+from web.settings import Settings, read_object, update
 from web.turns import Change
 
 MIN_COMMIT_MS = 100.0
@@ -46,10 +46,7 @@ class _Turn:
 
     item_id: str
     pieces: list[Tensor] = field(default_factory=list)
-
-    @property
-    def num_samples(self) -> int:
-        return sum(map(len, self.pieces))
+    num_samples: int = 0
 
 
 class Session:
@@ -82,6 +79,7 @@ class Session:
         self._opened = self._active = now
         self._turn: _Turn | None = None
         self._appended_ms = 0.0  # since the last commit or clear
+        self._heard_ms = 0.0  # since the session began
         self._wants_reply = False  # once the active one is over
         self._plays_until = now  # of replies that are over
         self._spoken: dict[str, Response] = {}  # replies by their item, to be truncated
@@ -116,8 +114,9 @@ class Session:
         if event.change is Change.STOPPED:
             return self._end_turn(event.at_ms, now)
         detection, active = self.settings.turn_detection, self.response
-        if active and detection and detection.interrupt_response:
-            active.held = event.change is Change.SUSPECTED
+        if active:
+            interrupts = bool(detection and detection.interrupt_response)
+            active.hold(now if interrupts and event.change is Change.SUSPECTED else None)
         return self.tick(now)
 
     def report(self, event: Report, now: float) -> list[Action]:
@@ -138,7 +137,11 @@ class Session:
 
     def flushed(self, now: float) -> list[Action]:
         """Go on with a commit, now that the ear has given out everything."""
-        return [*self._commit_turn(now), *self._forget_sound(now)]
+        stopped: list[Action] = []
+        if self._turn and self.settings.turn_detection:
+            at = {"audio_end_ms": int(self._heard_ms), "item_id": self._turn.item_id}
+            stopped = [self._events.buffer("speech_stopped", **at)]
+        return [*stopped, *self._commit_turn(now), *self._forget_sound(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
@@ -185,7 +188,7 @@ class Session:
         return handler(self, event, now)
 
     def _update(self, event: Mapping[str, Any], now: float) -> list[Action]:
-        asked = _object(event, "session")
+        asked = read_object(event.get("session"), "session")
         if asked.get("type", "realtime") != "realtime":
             raise ClientError(
                 "invalid_value", "session.type must be realtime", param="session.type"
@@ -194,12 +197,16 @@ class Session:
         updated = self._events.session("updated", self._session())
         if before.turn_detection and not self.settings.turn_detection:
             return [*self._configure(), updated, *self._forget_sound(now)]
+        if self.settings.turn_detection and not before.turn_detection:
+            self._turn, self._appended_ms = None, 0.0  # of a turn by hand that was not committed
+            return [*self._configure(), actions.Unhear(), updated]
         return [*self._configure(), updated]
 
     def _append(self, event: Mapping[str, Any], now: float) -> list[Action]:
         form = self.settings.input_format
         data = unpack(event.get("audio"), form, param="audio")
         self._appended_ms += form.milliseconds(len(data))
+        self._heard_ms += form.milliseconds(len(data))
         return [actions.Listen(data, self.is_talking(now))]
 
     def _commit(self, event: Mapping[str, Any], now: float) -> list[Action]:
@@ -242,8 +249,9 @@ class Session:
         if self.response and self.response.item is item:
             out += self._cancel("client_cancelled", now)
         spoken = self._spoken.get(item.id)
-        heard = min(heard, spoken.sent_ms if spoken else 0)
-        if spoken:
+        sent = spoken.sent_ms if spoken else 0.0
+        heard = min(heard, sent)
+        if spoken and spoken.settings.speaks and heard < sent:
             self._unsay(spoken, heard)
             out.append(actions.Cut(item.id, heard))
         done = {"item_id": item.id, "content_index": 0, "audio_end_ms": int(heard)}
@@ -280,7 +288,7 @@ class Session:
 
     def _create_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
         asked = event.get("response")
-        asked = {} if asked is None else _object(event, "response")
+        asked = {} if asked is None else read_object(asked, "response")
         if self.response is not None:
             raise ClientError(
                 "conversation_already_has_active_response",
@@ -293,8 +301,11 @@ class Session:
             raise ClientError(
                 "invalid_type", "response.metadata must be an object", param="response.metadata"
             )
+        outside = asked.get("conversation") == "none" or asked.get("input") is not None
         only = self._only(asked)
-        outside = asked.get("conversation", "auto") == "none" or only is not None
+        if only is None and outside:  # it may look at the conversation, not change it
+            said = (say_order(item, None) for item in self.items)
+            only = tuple(one for one in said if one is not None)
         return self._begin_reply(settings, metadata, only=only, outside=outside)
 
     def _only(self, asked: Mapping[str, Any]) -> tuple[actions.Say, ...] | None:
@@ -341,7 +352,10 @@ class Session:
         if self._turn is None:
             return []
         stopped = {"audio_end_ms": at_ms, "item_id": self._turn.item_id}
-        return [self._events.buffer("speech_stopped", **stopped), *self._commit_turn(now)]
+        out = [self._events.buffer("speech_stopped", **stopped), *self._commit_turn(now)]
+        detection = self.settings.turn_detection
+        self._wants_reply = bool(detection and detection.create_response)
+        return [*out, *self._begin_owed()]
 
     def _collect(self, samples: Tensor) -> list[Action]:
         if self._turn is None:
@@ -351,6 +365,7 @@ class Session:
         if self._turn.num_samples > MAX_TURN_SECONDS * HEARD_RATE:
             return []
         self._turn.pieces.append(remember(samples))
+        self._turn.num_samples += len(samples)
         return [actions.Hear(samples)]
 
     def _commit_turn(self, now: float) -> list[Action]:
@@ -369,10 +384,7 @@ class Session:
         ]
         if self.settings.transcription is not None:
             out.append(actions.Transcribe(item.id, heard.float() / 32_767))
-        detection = self.settings.turn_detection
-        if detection and detection.create_response:
-            self._wants_reply = True
-        return [*out, *self._begin_owed()]
+        return out
 
     def _transcribed(self, event: Transcribed) -> list[Action]:
         item = self.items.find(event.item_id)
@@ -418,7 +430,7 @@ class Session:
             sampling,
             settings.speaks,
             settings.output_format,
-            (only or ()) if outside else None,
+            only,
         )
         return [order, *map(self._events.send, response.open(previous))]
 
@@ -459,7 +471,7 @@ class Session:
     def _forget_sound(self, now: float) -> list[Action]:
         """Drop what the ear makes out; it will not say what became of a suspicion."""
         if self.response is not None:
-            self.response.held = False
+            self.response.hold(None)
         return [actions.ForgetSound(), *self._release(now)]
 
     def _configure(self) -> list[Action]:
@@ -468,13 +480,6 @@ class Session:
 
     def _session(self) -> dict[str, Any]:
         return {**self.settings.to_json(), "id": self._id, "object": "realtime.session"}
-
-
-def _object(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = event.get(key)
-    if not isinstance(value, Mapping):
-        raise ClientError("invalid_type", f"{key} must be an object", param=key)
-    return value
 
 
 _HANDLERS: dict[str, Callable[[Session, Mapping[str, Any], float], list[Action]]] = {

@@ -6,7 +6,6 @@ error as the end; what would garble the conversation (an unknown format, a name 
 protocol) is refused.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -112,9 +111,9 @@ def update(settings: Settings, asked: Mapping[str, Any], *, where: str = "sessio
     for key, read in _READERS.items():
         if key in asked:
             changes[key] = read(asked[key], f"{where}.{key}")
-    audio = _object(asked.get("audio") or {}, f"{where}.audio")
-    heard = _object(audio.get("input") or {}, f"{where}.audio.input")
-    spoken = _object(audio.get("output") or {}, f"{where}.audio.output")
+    audio = read_object(asked.get("audio") or {}, f"{where}.audio")
+    heard = read_object(audio.get("input") or {}, f"{where}.audio.input")
+    spoken = read_object(audio.get("output") or {}, f"{where}.audio.output")
     if "format" in heard:
         changes["input_format"] = _format(heard["format"], f"{where}.audio.input.format")
     if "format" in spoken:
@@ -137,7 +136,7 @@ def update(settings: Settings, asked: Mapping[str, Any], *, where: str = "sessio
 def _detection(current: TurnDetection | None, asked: object, where: str) -> TurnDetection | None:
     if asked is None:
         return None
-    values = _object(asked, where)
+    values = read_object(asked, where)
     kind = values.get("type", current.type if current else "server_vad")
     if kind not in ("server_vad", "semantic_vad"):
         raise ClientError(
@@ -177,7 +176,7 @@ def _detail(name: str, value: Any, where: str) -> Any:
             )
         return number if name == "threshold" else round(number)
     if name == "eagerness":
-        if value not in EAGERNESS_MS:
+        if not isinstance(value, str) or value not in EAGERNESS_MS:
             raise ClientError(
                 "invalid_value", f"{where} must be one of {sorted(EAGERNESS_MS)}", param=where
             )
@@ -188,19 +187,24 @@ def _detail(name: str, value: Any, where: str) -> Any:
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
         raise ClientError("invalid_type", f"{where} must be a number, got {value!r}", param=where)
     return value
 
 
-def _object(value: object, where: str) -> Mapping[str, Any]:
+def read_object(value: object, where: str) -> Mapping[str, Any]:
+    """Return an object of a client's.
+
+    Raises:
+        ClientError: If it is none.
+    """
     if not isinstance(value, Mapping):
         raise ClientError("invalid_type", f"{where} must be an object", param=where)
     return value
 
 
 def _format(value: object, where: str) -> WireFormat:
-    kind = value if isinstance(value, str) else _object(value, where).get("type")
+    kind = value if isinstance(value, str) else read_object(value, where).get("type")
     form = FORMATS.get(str(kind))
     if form is None:
         raise ClientError(
@@ -221,7 +225,7 @@ def _format(value: object, where: str) -> WireFormat:
 def _transcription(value: object, where: str) -> Mapping[str, Any] | None:
     if value is None:
         return None
-    asked = _object(value, where)
+    asked = read_object(value, where)
     return {key: asked[key] for key in TRANSCRIPTION_KEYS if asked.get(key) is not None}
 
 
@@ -256,7 +260,7 @@ def _tools(value: object, where: str) -> tuple[Mapping[str, Any], ...]:
     tools = [] if value is None else value
     if not isinstance(tools, list):
         raise ClientError("invalid_type", f"{where} must be a list", param=where)
-    return tuple(dict(_object(tool, f"{where}[{n}]")) for n, tool in enumerate(tools))
+    return tuple(dict(read_object(tool, f"{where}[{n}]")) for n, tool in enumerate(tools))
 
 
 def _tool_choice(value: object, where: str) -> str:

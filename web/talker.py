@@ -130,8 +130,8 @@ class Talker:
             self._calm.set()
 
     async def _answer(self, order: actions.Reply) -> None:
-        refused, self._refused = self._refused, None
-        if refused and order.only is None:
+        if order.only is None and self._refused:
+            refused, self._refused = self._refused, None
             self._fail(order, refused)
             return
         chat = self._chat if order.only is None else await self._aside(order.only)

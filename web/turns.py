@@ -11,6 +11,7 @@ from typing import Literal
 
 from web.vad import WINDOW_MS
 
+LEAST = 0.01  # probability that is silence whatever the threshold
 EAGERNESS_MS = {"high": 300, "auto": 600, "medium": 600, "low": 1_000}
 """Silence that ends a turn, for what the protocol calls semantic_vad."""
 
@@ -51,6 +52,8 @@ class Patience:
     """Speech that opens a turn while the assistant talks."""
     max_gap_ms: int = 64
     """Silence within speech that is not yet a turn."""
+    max_doubt_ms: int = 1_000
+    """How long something may go on that never becomes clear speech."""
 
 
 class Change(Enum):
@@ -97,13 +100,14 @@ class TurnDetector:
         """
         # Leaving speech takes less than entering it, so that a weak syllable does not.
         known = self._is_open or self._speech_ms
-        is_speech = probability >= self.settings.threshold - (0.15 if known else 0.0)
+        entry = max(self.settings.threshold, LEAST)
+        is_speech = probability >= (max(entry - 0.15, LEAST) if known else entry)
         self._silence_ms = 0 if is_speech else self._silence_ms + WINDOW_MS
         if self._is_open:
             return self._close()
         if not (is_speech or self._speech_ms):
             return None
-        return self._suspect(probability >= self.settings.threshold, talking)
+        return self._suspect(probability >= entry, talking)
 
     def _close(self) -> Change | None:
         if self._silence_ms < self.settings.silence_ms:
@@ -121,7 +125,7 @@ class TurnDetector:
         if self._speech_ms >= enough:
             self._is_open, self._speech_ms = True, 0
             return Change.STARTED
-        if self._silence_ms > patience.max_gap_ms:
+        if self._silence_ms > patience.max_gap_ms or self.suspected_ms > patience.max_doubt_ms:
             self._speech_ms = 0
             return Change.REFUTED
         return Change.SUSPECTED if is_new else None

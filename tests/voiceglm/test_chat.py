@@ -62,7 +62,7 @@ class Brain:
         self.caches: list[ReplyCache | None] = []
         self.samplings: list[Sampling] = []
         self.prefilled: list[list[int]] = []
-        self.context_length = 200
+        self.context_length = self.conversation_length = 200
 
     def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
         self.prefilled.append(list(ids))
@@ -350,7 +350,7 @@ def test_time_does_not_run_backwards() -> None:
 
 def test_a_long_conversation_forgets_its_oldest_speech_first() -> None:
     conversation, brain, _ = chat(*[REPLY + STOP] * 12)
-    brain.context_length = 2 * len(Brain.writer.opening("speech")) + 120
+    brain.conversation_length = 2 * len(Brain.writer.opening("speech")) + 120
     opening = Brain.writer.opening("speech")
     shortened = False
     for _ in range(12):
@@ -360,7 +360,7 @@ def test_a_long_conversation_forgets_its_oldest_speech_first() -> None:
         assert prompt[-len(Brain.writer.speech_turn([7, 8, 9])) :] == (
             Brain.writer.speech_turn([7, 8, 9])
         )
-        assert len(prompt) + brain.context_length // 4 <= brain.context_length
+        assert len(prompt) + brain.conversation_length // 4 <= brain.conversation_length
         silent = Brain.writer.speech_turn([])
         shortened = shortened or prompt[len(opening) : len(opening) + len(silent)] == silent
     assert shortened, "a turn without its speech comes before no turn"

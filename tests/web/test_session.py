@@ -1,102 +1,19 @@
-"""A session as a machine: random clients, random talkers, and the promises that hold for all."""
+"""A session step by step: what comes of what a client, an ear and a talker do."""
 
 import base64
-import itertools
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.web.invariants import Invariants, Message
+from tests.web.driver import SECOND, USAGE, Driver, error_of, kinds
 from voiceglm.events import TextDelta
-from voiceglm.history import Usage
 from web import actions
-from web.ear import EarEvent, Heard, Turned
-from web.reports import Ended, Report, Sounded, Transcribed, Wrote
+from web.ear import Heard, Turned
+from web.reports import Ended, Sounded, Transcribed, Wrote
 from web.response import LEAD_MS, Ending
-from web.session import Limits, Session, _Turn
-from web.settings import Settings
+from web.session import Limits
 from web.turns import Change
-
-USAGE = Usage(text_in=5, speech_in=20, text_out=3, speech_out=10)
-SECOND = base64.b64encode(bytes(48_000)).decode()
-
-
-class Driver:
-    """A session with a clock, its orders written down, its messages checked."""
-
-    def __init__(self, limits: Limits | None = None, *, can_transcribe: bool = True):
-        count = itertools.count()
-        start = Settings(model="nano", voice="nano", can_transcribe=can_transcribe)
-        self.now = 100.0
-        self.session = Session(start, 12.5, lambda kind: f"{kind}_{next(count)}", self.now, limits)
-        self.seen = Invariants()
-        self.orders: list[actions.Action] = []
-        self.flushed: list[EarEvent] = []
-        self.closed: actions.Close | None = None
-        self.do(self.session.open())
-
-    def do(self, wanted: list[actions.Action]) -> list[Message]:
-        """Carry out what a session wants, as its owner would."""
-        before = len(self.seen.messages)
-        for action in wanted:
-            if isinstance(action, actions.Send):
-                self.seen.see(action.message)
-            elif isinstance(action, actions.Close):
-                self.closed = action
-            elif isinstance(action, actions.Flush):
-                for event in self.flushed:
-                    self.do(self.session.hear(event, self.now))
-                self.do(self.session.flushed(self.now))
-            else:
-                self.orders.append(action)
-        return self.seen.messages[before:]
-
-    def send(self, kind: str, **fields: Any) -> list[Message]:
-        return self.do(self.session.receive({"type": kind, **fields}, self.now))
-
-    def hear(self, event: EarEvent) -> list[Message]:
-        return self.do(self.session.hear(event, self.now))
-
-    def report(self, report: Report) -> list[Message]:
-        return self.do(self.session.report(report, self.now))
-
-    def wait(self, seconds: float) -> list[Message]:
-        """Let time pass as the owner would: it wakes when the session asks for it."""
-        before, end = len(self.seen.messages), self.now + seconds
-        while self.now < end:
-            self.now = min(end, max(self.now + 1e-3, self.session.wakes_at(self.now)))
-            self.do(self.session.tick(self.now))
-        return self.seen.messages[before:]
-
-    def turn(self, seconds: float = 1.0) -> list[Message]:
-        """Have the user speak."""
-        before = len(self.seen.messages)
-        self.hear(Turned(Change.SUSPECTED, 400))
-        self.hear(Turned(Change.STARTED, 100))
-        self.hear(Heard(torch.zeros(int(seconds * 16_000))))
-        self.hear(Turned(Change.STOPPED, 100 + int(seconds * 1_000)))
-        return self.seen.messages[before:]
-
-    def of(self, kind: type) -> list[Any]:
-        return [order for order in self.orders if isinstance(order, kind)]
-
-    @property
-    def reply(self) -> str:
-        """The newest response that was ordered."""
-        return self.of(actions.Reply)[-1].response_id
-
-
-def kinds(messages: list[Message]) -> list[str]:
-    return [message["type"] for message in messages]
-
-
-def error_of(messages: list[Message]) -> str:
-    assert kinds(messages) == ["error"]
-    return messages[0]["error"]["code"]
 
 
 def test_a_spoken_turn_from_end_to_end() -> None:
@@ -180,7 +97,7 @@ def test_a_false_alarm_lets_the_reply_go_on() -> None:
     assert "response.output_audio.delta" in kinds(driver.hear(Turned(Change.REFUTED, 5_200)))
 
 
-@pytest.mark.parametrize("kind", ["clear", "commit", "update"])
+@pytest.mark.parametrize("kind", ["clear", "update", "silence"])
 def test_a_suspicion_that_is_dropped_lets_the_reply_go_on(kind: str) -> None:
     driver = Driver()
     driver.turn()
@@ -190,10 +107,10 @@ def test_a_suspicion_that_is_dropped_lets_the_reply_go_on(kind: str) -> None:
     if kind == "update":
         manual = {"input": {"turn_detection": None}}
         out = driver.send("session.update", session={"type": "realtime", "audio": manual})
+    elif kind == "clear":
+        out = driver.send("input_audio_buffer.clear")
     else:
-        driver.send("input_audio_buffer.append", audio=SECOND)
-        driver.session._turn = _Turn("item_x") if kind == "commit" else None
-        out = driver.send(f"input_audio_buffer.{kind}")
+        out = driver.wait(1.0)  # the client has stopped sending
     assert "response.output_audio.delta" in kinds(out)
 
 
@@ -207,6 +124,60 @@ def test_whoever_may_not_interrupt_is_answered_afterwards() -> None:
     assert driver.reply == first
     driver.report(Ended(first, Ending("completed"), USAGE))
     assert driver.reply != first
+
+
+def test_a_client_may_end_a_turn_that_the_ear_began() -> None:
+    driver = Driver()
+    driver.send("input_audio_buffer.append", audio=SECOND)
+    driver.hear(Turned(Change.STARTED, 100))
+    driver.hear(Heard(torch.zeros(16_000)))
+    out = kinds(driver.send("input_audio_buffer.commit"))
+    assert out[:2] == ["input_audio_buffer.speech_stopped", "input_audio_buffer.committed"]
+    assert "response.created" not in out, "whoever commits asks for the reply"
+    assert kinds(driver.send("response.create"))[0] == "response.created"
+
+
+def test_what_was_sent_by_hand_is_dropped_when_the_ear_takes_over() -> None:
+    driver = Driver()
+    for detection in (None, {"type": "server_vad"}):
+        if detection:
+            driver.hear(Heard(torch.zeros(8_000)))
+        heard = {"input": {"turn_detection": detection}}
+        driver.send("session.update", session={"type": "realtime", "audio": heard})
+    assert driver.of(actions.Unhear), "by the model"
+    driver.turn(1.0)
+    assert [len(item.heard) for item in driver.session.items if item.heard is not None] == [16_000]
+
+
+def test_a_truncation_at_the_end_or_of_a_text_cuts_nothing() -> None:
+    driver = Driver()
+    driver.turn()
+    driver.report(Wrote(driver.reply, TextDelta("Yes.", (1,), 0), USAGE))
+    driver.report(Sounded(driver.reply, bytes(48_000), USAGE))
+    driver.report(Ended(driver.reply, Ending("completed"), USAGE))
+    item = driver.of(actions.Reply)[-1].item_id
+    asked = {"item_id": item, "content_index": 0, "audio_end_ms": 1_000}
+    assert kinds(driver.send("conversation.item.truncate", **asked)) == [
+        "conversation.item.truncated"
+    ]
+    assert driver.of(actions.Cut) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"type": "conversation.item.create", "item": {"type": "message", "role": []}},
+        {"type": "session.update", "session": {"max_output_tokens": 10**400}},
+        {
+            "type": "session.update",
+            "session": {"audio": {"input": {"turn_detection": {"eagerness": []}}}},
+        },
+    ],
+)
+def test_values_of_odd_types_are_refused_and_survived(bad: dict[str, Any]) -> None:
+    driver = Driver()
+    code = error_of(driver.do(driver.session.receive(bad, driver.now)))
+    assert code in ("invalid_value", "invalid_type")
 
 
 def test_a_manual_turn() -> None:
@@ -366,131 +337,3 @@ def test_transcripts_come_when_asked_for() -> None:
     deaf = Driver(can_transcribe=False)
     out = deaf.send("session.update", session={"type": "realtime", "audio": {"input": asked}})
     assert out[0]["session"]["audio"]["input"]["transcription"] is None
-
-
-class AnyClient(RuleBasedStateMachine):
-    """Clients, ears and talkers that do anything at any time."""
-
-    @initialize()
-    def begin(self) -> None:
-        self.driver = Driver(Limits(max_seconds=1e9, max_idle_seconds=1e9))
-        self.is_open = False
-
-    @rule(seconds=st.sampled_from([0.01, 0.3, 2.0, 30.0]))
-    def wait(self, seconds: float) -> None:
-        self.driver.wait(seconds)
-
-    @rule(change=st.sampled_from([Change.SUSPECTED, Change.REFUTED]))
-    def suspect(self, change: Change) -> None:
-        if not self.is_open:
-            self.driver.hear(Turned(change, 10))
-
-    @rule(samples=st.sampled_from([1, 512, 16_000]))
-    def hear(self, samples: int) -> None:
-        self.driver.hear(Heard(torch.zeros(samples)))
-
-    @rule()
-    def turn(self) -> None:
-        if self.driver.session.settings.turn_detection:
-            change = Change.STOPPED if self.is_open else Change.STARTED
-            self.is_open = not self.is_open
-            self.driver.hear(Turned(change, 1_000))
-
-    @rule(kind=st.sampled_from(["commit", "clear"]))
-    def buffer(self, kind: str) -> None:
-        done = self.driver.send(f"input_audio_buffer.{kind}")
-        self.is_open = self.is_open and done[-1]["type"] == "error"
-
-    @rule(audio=st.sampled_from([SECOND, "", "AAA=", "!", 5, None]))
-    def append(self, audio: object) -> None:
-        self.driver.send("input_audio_buffer.append", audio=audio)
-
-    @rule(
-        detection=st.sampled_from(
-            [None, {}, {"interrupt_response": False}, {"create_response": False}, {"type": "odd"}]
-        ),
-        modality=st.sampled_from(["audio", "text"]),
-        form=st.sampled_from(["audio/pcm", "audio/pcmu", "audio/pcma"]),
-    )
-    def update(self, detection: object, modality: str, form: str) -> None:
-        if self.is_open:  # an ear would have to forget the turn
-            return
-        audio = {
-            "input": {"turn_detection": detection, "format": {"type": form}},
-            "output": {"format": {"type": form}},
-        }
-        session = {"type": "realtime", "output_modalities": [modality], "audio": audio}
-        self.driver.send("session.update", session=session)
-
-    @rule(
-        name=st.sampled_from(["a", "b", None]),
-        role=st.sampled_from(["user", "assistant", "system", "nobody"]),
-        previous=st.sampled_from([None, "root", "a", "zzz"]),
-    )
-    def create_item(self, name: str | None, role: str, previous: str | None) -> None:
-        kind = "output_text" if role == "assistant" else "input_text"
-        item = {"type": "message", "role": role, "content": [{"type": kind, "text": "words"}]}
-        named = {**item, "id": name} if name else item
-        self.driver.send("conversation.item.create", item=named, previous_item_id=previous)
-
-    @rule(number=st.integers(0, 8), kind=st.sampled_from(["delete", "retrieve", "truncate"]))
-    def item(self, number: int, kind: str) -> None:
-        names = [item.id for item in self.driver.session.items]
-        name = names[number] if number < len(names) else "unknown"
-        more = {"content_index": 0, "audio_end_ms": 300} if kind == "truncate" else {}
-        self.driver.send(f"conversation.item.{kind}", item_id=name, **more)
-
-    @rule(outside=st.booleans())
-    def create_response(self, outside: bool) -> None:
-        asked = {"conversation": "none"} if outside else {}
-        self.driver.send("response.create", response=asked)
-
-    @rule()
-    def cancel(self) -> None:
-        self.driver.send("response.cancel")
-
-    @precondition(lambda self: self.driver.of(actions.Reply))
-    @rule(late=st.booleans(), what=st.sampled_from(["text", "audio", "end", "length", "failure"]))
-    def report(self, late: bool, what: str) -> None:
-        replies = self.driver.of(actions.Reply)
-        reply = replies[0 if late else -1].response_id
-        endings = {
-            "end": Ending("completed"),
-            "length": Ending("incomplete", "max_output_tokens"),
-            "failure": Ending("failed", error="no memory"),
-        }
-        said = {
-            "text": Wrote(reply, TextDelta("words ", (1,), 3), USAGE),
-            "audio": Sounded(reply, bytes(24_000), USAGE),
-        }
-        active = self.driver.session.response
-        known = active is not None and active.id == reply
-        ended = Ended(reply, endings.get(what, Ending("completed")), USAGE)
-        assert known or self.driver.report(said.get(what, ended)) == [], "too late"
-        if known:
-            self.driver.report(said.get(what, ended))
-
-    @rule(event=st.sampled_from([{}, {"type": 5}, {"type": "x"}, "text", None, [1]]))
-    def nonsense(self, event: object) -> None:
-        out = self.driver.do(self.driver.session.receive(event, self.driver.now))
-        assert error_of(out) == "invalid_event"
-
-    def teardown(self) -> None:
-        if not hasattr(self, "driver"):
-            return
-        self.suspect(Change.REFUTED)  # an ear does not leave it at a suspicion
-        for _ in range(3):  # the active reply, one that is owed, and time for both
-            if self.driver.of(actions.Reply):
-                self.driver.report(Ended(self.driver.reply, Ending("completed"), USAGE))
-            self.driver.wait(100.0)
-        assert not self.driver.session.is_busy
-        self.driver.seen.end()
-
-
-AnyClient.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-test_the_promises_hold_for_any_client = AnyClient.TestCase

@@ -31,7 +31,7 @@ class Model:
     """Hears, thinks slowly, speaks; counts what it was made to do."""
 
     frame_rate, sample_rate = 12.5, 24_000
-    vocabulary, context_length = VOCABULARY, 2_000
+    vocabulary, context_length, conversation_length = VOCABULARY, 2_000, 2_000
     writer = PromptWriter(VOCABULARY, lambda text: TEXT.encode(text).ids, PromptFormat())
 
     def __init__(self, ids: int = 40, *, fails: type[Exception] | None = None):

@@ -56,6 +56,17 @@ def test_weak_speech_keeps_a_turn_open_and_opens_none() -> None:
     assert Change.STARTED not in judge([0.9] + [0.4] * 3 + [0.0] * 4).values()
 
 
+def test_what_never_becomes_clear_is_no_turn() -> None:
+    changes = judge([0.9] + [0.4] * 60, talking=True)
+    assert list(changes.values()) == [Change.SUSPECTED, Change.REFUTED]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 1.0])
+def test_any_threshold_lets_a_turn_end(threshold: float) -> None:
+    changes = judge([1.0] * 20 + [0.0] * 60, settings=TurnDetection(threshold=threshold))
+    assert list(changes.values())[-2:] == [Change.STARTED, Change.STOPPED]
+
+
 @pytest.mark.parametrize(("eagerness", "silence"), [("high", 300), ("auto", 600), ("low", 1_000)])
 def test_eagerness_is_a_silence(eagerness: str, silence: int) -> None:
     settings = TurnDetection(type="semantic_vad", eagerness=eagerness)

@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted or terminated."""
     import asyncio
 
+    if args.share and not args.api_key:
+        raise ConfigError("--share lets everybody connect: give --api-key")
     host = make_host(args)
     with tempfile.TemporaryDirectory() as folder:
         certificate = None

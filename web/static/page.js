@@ -25,8 +25,11 @@ export function start(panel) {
     call.silenceMs = SILENCE_MS[find("patience").value];
     window.voiceglm = call; // for the curious, and for the tests
     view.follow(call);
-    call.addEventListener("closed", ({ detail }) => close(detail));
+    const mine = call;
+    call.addEventListener("closed", ({ detail }) => call === mine && close(detail));
     await call.start({ microphone, settings: settings() });
+    if (call !== mine) await mine.stop(); // given up while the browser asked for permission
+    mine.mute(find("mute").getAttribute("aria-pressed") === "true");
   }
 
   async function close(detail) {

@@ -114,7 +114,9 @@ class Playback extends AudioWorkletProcessor {
 
   clear() {
     const dropped = this.queued();
-    this.port.postMessage({ cleared: true, item: this.item, ms: this.ms(), dropped });
+    const item = this.queue[0]?.item ?? this.item; // it may not have begun to sound
+    const ms = item === this.item ? this.ms() : 0;
+    this.port.postMessage({ cleared: true, item, ms, dropped });
     this.queue = [];
     this.playing = false;
     this.ended = true;
