@@ -18,8 +18,7 @@ def routes(host: Host) -> list[BaseRoute]:
 
     async def converse(socket: WebSocket) -> None:
         headers = Headers(socket.headers.items())
-        if not host.gate.allows_origin(headers.get("Origin"), headers.get("Host")):
-            host.metrics.refused.labels("origin").inc()
+        if not host.admits_page(headers):
             await socket.close(1008)  # before it is accepted: 403
             return
         await socket.accept(choose_subprotocol(socket.scope.get("subprotocols", [])))

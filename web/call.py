@@ -205,7 +205,8 @@ class Call:
     def _event(self, text: str, now: float) -> list[Action]:
         try:
             event = json.loads(text)
-            json.dumps(event, ensure_ascii=False).encode()  # halves of a character are no text
+            if "\\u" in text:  # may hold half of a character, which is no text
+                json.dumps(event, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             return self.session.refuse("invalid_event", "the message is not JSON")
         return self.session.receive(event, now)

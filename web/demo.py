@@ -21,6 +21,7 @@ from voiceglm.chat import SAMPLE_RATE
 from voiceglm.errors import VoiceGLMError
 from voiceglm.events import AudioDelta, TextDelta
 from web.asgi import routes
+from web.items import remember
 from web.server import Host
 
 STATIC = Path(__file__).parent / "static"
@@ -86,7 +87,7 @@ def reply(host: Host, path: str) -> tuple[str, str, tuple[int, np.ndarray] | Non
             sounds.append(event.samples)
     if not sounds:
         return heard, text, None
-    samples = (torch.cat(sounds).clamp(-1, 1) * 32_767).round().to(torch.int16)
+    samples = remember(torch.cat(sounds))
     return heard, text, (chat.decoder.sample_rate, samples.cpu().numpy())
 
 

@@ -65,13 +65,18 @@ class Item:
         if self.heard is not None:
             if len(self.heard) / HEARD_RATE * PCM.rate * 2 * 4 / 3 > MAX_RETRIEVED:
                 return ""
-            data = Outbound(HEARD_RATE, PCM).push(self.heard.float() / 32_767, last=True)
+            data = Outbound(HEARD_RATE, PCM).push(recall(self.heard), last=True)
         return pack(data) if len(data) * 4 / 3 <= MAX_RETRIEVED else ""
 
 
 def remember(samples: Tensor) -> Tensor:
     """Return samples in half the room, as ``Item.heard`` has them."""
     return (samples.clamp(-1, 1) * 32_767).round().to(torch.int16)
+
+
+def recall(heard: Tensor) -> Tensor:
+    """Return the samples of ``Item.heard``, float32 in [-1, 1]."""
+    return heard.float() / 32_767
 
 
 def read_item(asked: object, new_id: str, *, where: str = "item") -> Item:
@@ -139,7 +144,7 @@ def say_order(item: Item, before: str | None) -> Say | None:
         return None
     said: str | Tensor = item.text or ""
     if item.heard is not None:
-        said = item.heard.float() / 32_767
+        said = recall(item.heard)
     return Say(item.id, item.role, said, before)
 
 

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 from voiceglm.history import Usage
 from web.codec import PCM, pack
+from web.events import Message
 from web.items import Item
 from web.settings import Settings
-
-Message = dict[str, Any]
 
 PIECE_MS = 100  # of audio in one message
 HOLD_SECONDS = 1.2  # the ear takes a suspicion back before that, if it hears anything at all

@@ -27,6 +27,8 @@ from websockets.typing import Subprotocol
 from voiceglm.chat import VoiceChat
 from web.call import Call, Connection, DisconnectedError
 from web.ear import Ear
+from web.errors import ClientError
+from web.events import Events
 from web.gate import Gate, Refusal
 from web.metrics import Metrics, resident_mb
 from web.session import Limits, Session
@@ -85,6 +87,13 @@ class Host:
 
         await asyncio.get_running_loop().run_in_executor(self._thinking, answer)
         self._watching = asyncio.ensure_future(self.metrics.lag.watch())
+
+    def admits_page(self, headers: Headers) -> bool:
+        """Say whether the page that asks may connect, and count it if not."""
+        if self.gate.allows_origin(headers.get("Origin"), headers.get("Host")):
+            return True
+        self.metrics.refused.labels("origin").inc()
+        return False
 
     def fresh_chat(self) -> VoiceChat:
         """Return a conversation with the models, with nothing said."""
@@ -225,8 +234,7 @@ class Server:
             return connection.respond(http.HTTPStatus.OK, host.metrics.text())
         if path not in PATHS:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "not here; see /v1/realtime\n")
-        if not host.gate.allows_origin(request.headers.get("Origin"), request.headers.get("Host")):
-            host.metrics.refused.labels("origin").inc()
+        if not host.admits_page(request.headers):
             return connection.respond(http.HTTPStatus.FORBIDDEN, "this origin is not allowed\n")
         return None
 
@@ -264,16 +272,9 @@ async def _or_disconnected(work: Callable[..., Awaitable[Any]], *args: object) -
 
 async def _turn_away(connection: Connection, refusal: Refusal) -> None:
     """Say why, in a way that a browser can read, then close."""
-    details = {
-        "type": "invalid_request_error",
-        "code": refusal.code,
-        "message": refusal.message,
-        "param": None,
-        "event_id": None,
-    }
-    message = {"type": "error", "event_id": new_id("event"), "error": details}
+    error = Events(new_id).error(ClientError(refusal.code, refusal.message))
     try:
-        await connection.send(json.dumps(message))
+        await connection.send(json.dumps(error.message))
         await connection.close(refusal.close_code, refusal.reason)
     except DisconnectedError:
         pass

@@ -20,7 +20,7 @@ from web.codec import HEARD_RATE, unpack
 from web.ear import EarEvent, Heard
 from web.errors import ClientError
 from web.events import Events
-from web.items import Item, Items, read_item, remember, say_order
+from web.items import Item, Items, read_item, recall, remember, say_order
 from web.reports import Report, Sounded, Transcribed, Wrote
 from web.response import Response
 from web.settings import Settings, read_object, update
@@ -383,7 +383,7 @@ class Session:
             *self._events.new_item(item, previous),
         ]
         if self.settings.transcription is not None:
-            out.append(actions.Transcribe(item.id, heard.float() / 32_767))
+            out.append(actions.Transcribe(item.id, recall(heard)))
         return out
 
     def _transcribed(self, event: Transcribed) -> list[Action]:
