@@ -58,6 +58,7 @@ class Turn:
     underruns: int = 0
     gap: float = 0.0  # silence that was heard in the middle of the reply
     status: str = "unanswered"
+    said: str = ""  # the transcript of the reply
     trouble: list[str] = field(default_factory=list)
 
 
@@ -211,6 +212,7 @@ class Caller:
     def _on_response_done(self, event: dict[str, Any], now: float) -> None:
         turn = self._turns[event["response"]["id"]]
         turn.status = event["response"]["status"]
+        turn.said = event["response"]["output"][0]["content"][0].get("transcript", "")
         turn.underruns, turn.gap = self._player.underruns, self._player.gap
         if turn is self._turn:
             self._over.set()

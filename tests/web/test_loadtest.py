@@ -64,6 +64,7 @@ def test_two_callers_one_of_whose_questions_interrupt(models: VoiceChat) -> None
             stopped = times["end of speech to speech_stopped"]["p50"]
             assert 0 < stopped <= times["end of speech to first audio"]["p50"]
             assert all(turn["audio"] > 0.1 for turn in figures["raw"]["turns"])
+            assert all(turn["said"] for turn in figures["raw"]["turns"])
             assert figures["raw"]["server"][0]["resident_mb"] > 100
 
             full = await load_test(url, [question], callers=3, turns=1)
