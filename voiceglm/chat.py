@@ -214,6 +214,10 @@ class VoiceChat:
         self._history.add(utterance, _mode(said), before)
         return utterance
 
+    def adopt(self, utterance: Utterance) -> None:
+        """Put something said in another conversation with the same model at the end of this one."""
+        self._history.add(utterance, "text")
+
     def forget(self, utterance: Utterance) -> None:
         """Take something out of the conversation."""
         self._history.remove(utterance)

@@ -120,7 +120,9 @@ class Reply:
     aloud: bool
     form: WireFormat
     only: tuple[Say, ...] | None = None
-    """Answer these alone, outside the conversation."""
+    """Answer these alone, not the conversation."""
+    beside: bool = False
+    """Outside the conversation, at the same time as its own replies."""
 
 
 @dataclass(frozen=True)

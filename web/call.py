@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from web import actions
 from web.actions import Action
 from web.ear import Ear
+from web.outbox import Outbox
 from web.reports import Report
 from web.session import Session
 from web.talker import Talker
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_UNREAD = 8 << 20  # characters of a client's events that wait
+LOOK_AGAIN = 0.05  # seconds, while what a client asked for is not done yet
 
 
 class DisconnectedError(Exception):
@@ -92,13 +94,18 @@ class Inbox:
         self.is_closed = True
         self._news.set()
 
-    async def get(self, timeout: float) -> Report | str | bytes | None:
+    async def get(self, timeout: float, *, reports_only: bool) -> Report | str | bytes | None:
         """Return what comes first; None if nothing does in time.
+
+        Args:
+            timeout: Seconds.
+            reports_only: Leave what the client says for later.
 
         Raises:
             DisconnectedError: If the client is gone.
         """
-        if not (self._reports or self._messages or self.is_closed):
+        messages = () if reports_only else self._messages
+        if not (self._reports or messages or self.is_closed):
             self._news.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), timeout)
@@ -106,7 +113,7 @@ class Inbox:
             raise DisconnectedError
         if self._reports:
             return self._reports.popleft()
-        if not self._messages:
+        if reports_only or not self._messages:
             return None
         message = self._messages.popleft()
         self._unread -= len(message)
@@ -146,7 +153,7 @@ class Call:
         self._hearing = hearing
         self._send_timeout = send_timeout
         self._watch = watch
-        self._outbox: asyncio.Queue[str] = asyncio.Queue()
+        self._outbox = Outbox()
         self._goodbye: actions.Close | None = None
 
     async def run(self) -> None:
@@ -178,7 +185,7 @@ class Call:
     async def _part(self, goodbye: actions.Close) -> None:
         """Let what was written leave, then close."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._outbox.join(), self._send_timeout)
+            await asyncio.wait_for(self._outbox.drained(), self._send_timeout)
         with suppress(TimeoutError, DisconnectedError):
             closing = self._connection.close(goodbye.code, goodbye.reason)
             await asyncio.wait_for(closing, self._send_timeout)
@@ -187,7 +194,11 @@ class Call:
         await self._do(self.session.open())
         while self._goodbye is None:
             now = time.monotonic()
-            news = await self._inbox.get(max(0.0, self.session.wakes_at(now) - now))
+            timeout = max(0.0, self.session.wakes_at(now) - now)
+            behind = self._outbox.is_full or self._talker.is_behind
+            news = await self._inbox.get(
+                min(timeout, LOOK_AGAIN) if behind else timeout, reports_only=behind
+            )
             now = time.monotonic()
             if news is None or now >= self.session.wakes_at(now):
                 await self._do(self.session.tick(now))
@@ -216,7 +227,7 @@ class Call:
             match action:
                 case actions.Send(message):
                     self._watch(message)
-                    self._outbox.put_nowait(json.dumps(message, ensure_ascii=False))
+                    self._outbox.put(message)
                 case actions.Close():
                     self._goodbye = action
                 case actions.Configure(form, detection):
@@ -230,6 +241,7 @@ class Call:
                     await self._do(self.session.flushed(time.monotonic()))
                 case actions.StopReply(response_id):
                     self._talker.stop(response_id)
+                    self._outbox.silence(response_id)
                 case actions.Transcribe():
                     self._talker.transcribe(action)
                 case _:
@@ -256,10 +268,8 @@ class Call:
         try:
             while True:
                 text = await self._outbox.get()
-                try:
-                    await asyncio.wait_for(self._connection.send(text), self._send_timeout)
-                finally:
-                    self._outbox.task_done()
+                await asyncio.wait_for(self._connection.send(text), self._send_timeout)
+                self._outbox.sent()
         except TimeoutError:
             log.warning("a client did not read for %.0f s", self._send_timeout)
             self._connection.abort()

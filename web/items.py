@@ -1,6 +1,6 @@
 """The items of a conversation, as a client sees them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,30 @@ def read_item(asked: object, new_id: str, *, where: str = "item") -> Item:
         message = f"{where}.role must be one of {sorted(ROLES)}, got {role!r}"
         raise ClientError("invalid_value", message, param=f"{where}.role")
     return _message(item_id, role, asked.get("content"), where)
+
+
+def read_input(asked: object, items: "Items", new_id: Callable[[], str]) -> list[Item] | None:
+    """Return the items that a response is to answer instead of the conversation; None for none.
+
+    Raises:
+        ClientError: If they are no items, or one is unknown.
+    """
+    if asked is None:
+        return None
+    if not isinstance(asked, list):
+        raise ClientError("invalid_type", "response.input must be a list", param="response.input")
+    found: list[Item] = []
+    for n, each in enumerate(asked):
+        where = f"response.input[{n}]"
+        if isinstance(each, Mapping) and each.get("type") == "item_reference":
+            item = items.find(each.get("id"))
+            if item is None:
+                message = f"there is no item with id {each.get('id')!r}"
+                raise ClientError("invalid_value", message, param=where)
+            found.append(item)
+        else:
+            found.append(read_item(each, new_id(), where=where))
+    return found
 
 
 def _message(item_id: str, role: str, content: object, where: str) -> Item:

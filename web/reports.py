@@ -31,7 +31,7 @@ class Ended:
 
     response_id: str
     ending: Ending
-    usage: Usage
+    usage: Usage | None  # of all of it; None: as it was reported last
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from voiceglm.errors import VoiceGLMError
 from voiceglm.language_model import Sampling
 from web import actions
 from web.actions import Action
-from web.codec import HEARD_RATE, unpack
+from web.buffer import InputBuffer
+from web.codec import unpack
 from web.ear import EarEvent, Heard
 from web.errors import ClientError
 from web.events import Events
-from web.items import Item, Items, read_item, recall, remember, say_order
+from web.items import Item, Items, read_input, read_item, recall, say_order
+from web.replies import Replies
 from web.reports import Report, Sounded, Transcribed, Wrote
 from web.response import Response
 from web.settings import Settings, read_object, update
 from web.turns import Change
 
-MIN_COMMIT_MS = 100.0
+LISTEN_MS = 200  # at a time: the ear has other clients
 MAX_ITEMS = 2_000
-MAX_TURN_SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,6 @@ class Limits:
     max_seconds: float = 3_600.0
     max_idle_seconds: float = 600.0
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_new_ids=1_000))
-
-
-@dataclass
-class _Turn:
-    """What the user is saying."""
-
-    item_id: str
-    pieces: list[Tensor] = field(default_factory=list)
-    num_samples: int = 0
 
 
 class Session:
@@ -71,18 +62,15 @@ class Session:
         self.settings = settings
         self.limits = limits or Limits()
         self.items = Items()
-        self.response: Response | None = None
+        self.replies = Replies(now)
         self._frame_rate = frame_rate
         self._new_id = new_id
         self._events = Events(new_id)
         self._id, self._conversation_id = new_id("sess"), new_id("conv")
         self._opened = self._active = now
-        self._turn: _Turn | None = None
-        self._appended_ms = 0.0  # since the last commit or clear
-        self._heard_ms = 0.0  # since the session began
+        self._buffer = InputBuffer()
         self._wants_reply = False  # once the active one is over
-        self._plays_until = now  # of replies that are over
-        self._spoken: dict[str, Response] = {}  # replies by their item, to be truncated
+        self._idle_since: float | None = None  # the user may speak, and has not
 
     # what goes in
 
@@ -99,7 +87,8 @@ class Session:
         except ClientError as error:
             return [self._events.error(error, event_id if isinstance(event_id, str) else None)]
         except VoiceGLMError as error:  # such as a recording that is too long
-            return [self._events.error(ClientError("invalid_value", str(error)))]
+            wrong = ClientError("invalid_value", str(error))
+            return [self._events.error(wrong, event_id if isinstance(event_id, str) else None)]
 
     def refuse(self, code: str, message: str) -> list[Action]:
         """Say that something that is not even an event cannot be followed."""
@@ -113,7 +102,7 @@ class Session:
             return self._begin_turn(event.at_ms, now)
         if event.change is Change.STOPPED:
             return self._end_turn(event.at_ms, now)
-        detection, active = self.settings.turn_detection, self.response
+        detection, active = self.settings.turn_detection, self.replies.active
         if active:
             interrupts = bool(detection and detection.interrupt_response)
             active.hold(now if interrupts and event.change is Change.SUSPECTED else None)
@@ -123,25 +112,25 @@ class Session:
         """Take what the talker reports; of a reply that is over nothing is taken."""
         if isinstance(event, Transcribed):
             return self._transcribed(event)
-        active = self.response
-        if active is None or event.response_id != active.id:
+        response = self.replies.find(event.response_id)
+        if response is None:
             return []
-        active.usage = event.usage
+        response.usage = event.usage or response.usage
         if isinstance(event, Wrote):
-            active.write(event.delta.text, event.delta.after_codes)
+            response.write(event.delta.text, event.delta.after_codes)
         elif isinstance(event, Sounded):
-            active.sound(event.data)
+            response.sound(event.data)
         else:
-            active.end(event.ending)
+            response.end(event.ending)
         return self.tick(now)
 
     def flushed(self, now: float) -> list[Action]:
         """Go on with a commit, now that the ear has given out everything."""
         stopped: list[Action] = []
-        if self._turn and self.settings.turn_detection:
-            at = {"audio_end_ms": int(self._heard_ms), "item_id": self._turn.item_id}
+        if self._buffer.item_id and self.settings.turn_detection:
+            at = {"audio_end_ms": int(self._buffer.total_ms), "item_id": self._buffer.item_id}
             stopped = [self._events.buffer("speech_stopped", **at)]
-        return [*stopped, *self._commit_turn(now), *self._forget_sound(now)]
+        return [*stopped, *self._commit_turn(), *self._forget_sound(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
@@ -154,6 +143,9 @@ class Session:
             ]
         if now - self._active > self.limits.max_idle_seconds:
             return [actions.Close(1001, "Nothing was sent for too long.")]
+        idle_at = self._idle_at()
+        if idle_at is not None and now >= idle_at:
+            return self._break_silence()
         return self._release(now)
 
     def wakes_at(self, now: float) -> float:
@@ -162,19 +154,13 @@ class Session:
             self._opened + self.limits.max_seconds,
             self._active + self.limits.max_idle_seconds,
         ]
-        released = self.response.wakes_at(now) if self.response else None
-        return min(times if released is None else [*times, released])
+        times += [at for at in (self.replies.wakes_at(now), self._idle_at()) if at is not None]
+        return min(times)
 
     @property
     def is_busy(self) -> bool:
         """Whether a reply is active or owed."""
-        return self.response is not None or self._wants_reply
-
-    def is_talking(self, now: float) -> bool:
-        """Whether the client is playing a reply, or is about to."""
-        if self.response is not None:
-            return self.response.settings.speaks
-        return now < self._plays_until
+        return bool(self.replies.under_way) or self._wants_reply
 
     # client events
 
@@ -198,30 +184,24 @@ class Session:
         if before.turn_detection and not self.settings.turn_detection:
             return [*self._configure(), updated, *self._forget_sound(now)]
         if self.settings.turn_detection and not before.turn_detection:
-            self._turn, self._appended_ms = None, 0.0  # of a turn by hand that was not committed
+            self._buffer.clear()  # of a turn by hand that was not committed
             return [*self._configure(), actions.Unhear(), updated]
         return [*self._configure(), updated]
 
     def _append(self, event: Mapping[str, Any], now: float) -> list[Action]:
         form = self.settings.input_format
         data = unpack(event.get("audio"), form, param="audio")
-        self._appended_ms += form.milliseconds(len(data))
-        self._heard_ms += form.milliseconds(len(data))
-        return [actions.Listen(data, self.is_talking(now))]
+        self._buffer.append(form.milliseconds(len(data)))
+        talking, size = self.replies.is_talking(now), form.num_bytes(LISTEN_MS)
+        pieces = (data[n : n + size] for n in range(0, len(data), size))
+        return [actions.Listen(piece, talking) for piece in pieces]
 
     def _commit(self, event: Mapping[str, Any], now: float) -> list[Action]:
-        manual = self.settings.turn_detection is None
-        buffered = self._appended_ms if manual or self._turn else 0.0
-        if buffered < MIN_COMMIT_MS:
-            raise ClientError(
-                "input_audio_buffer_commit_empty",
-                "Error committing input audio buffer: buffer too small. Expected at least 100ms "
-                f"of audio, but buffer only has {buffered:.2f}ms of audio.",
-            )
+        self._buffer.check(by_hand=self.settings.turn_detection is None)
         return [actions.Flush()]
 
     def _clear(self, event: Mapping[str, Any], now: float) -> list[Action]:
-        self._turn, self._appended_ms = None, 0.0
+        self._buffer.clear()
         cleared = self._events.buffer("cleared")
         return [actions.Unhear(), cleared, *self._forget_sound(now)]
 
@@ -230,6 +210,8 @@ class Session:
             raise ClientError("invalid_value", f"a conversation has at most {MAX_ITEMS} items")
         item = read_item(event.get("item"), self._new_id("item"))
         self.items.add(item, event.get("previous_item_id"))
+        self.items.forget_old_sound()
+        self._idle_since = None
         return [*self._tell(item), *self._events.new_item(item, self.items.before(item))]
 
     def _truncate(self, event: Mapping[str, Any], now: float) -> list[Action]:
@@ -245,10 +227,8 @@ class Session:
             raise ClientError(
                 "invalid_value", "audio_end_ms must be at least 0", param="audio_end_ms"
             )
-        out: list[Action] = []
-        if self.response and self.response.item is item:
-            out += self._cancel("client_cancelled", now)
-        spoken = self._spoken.get(item.id)
+        out = self._cancel_reply_of(item, now)
+        spoken = self.replies.of_item(item.id)
         sent = spoken.sent_ms if spoken else 0.0
         heard = min(heard, sent)
         if spoken and spoken.settings.speaks and heard < sent:
@@ -264,15 +244,19 @@ class Session:
         spoken.item.text = spoken.text
         del spoken.item.spoken[spoken.settings.output_format.num_bytes(heard_ms) :]
         spoken.sent_ms = heard_ms
-        self._plays_until = 0.0
+        self.replies.plays_until = 0.0
+
+    def _cancel_reply_of(self, item: Item, now: float) -> list[Action]:
+        active = self.replies.active
+        if active is None or active.item is not item:
+            return []
+        return self._cancel(active, "client_cancelled", now)
 
     def _delete(self, event: Mapping[str, Any], now: float) -> list[Action]:
         item = self._known(event, "item_delete_invalid_item_id")
-        out: list[Action] = []
-        if self.response and self.response.item is item:
-            out += self._cancel("client_cancelled", now)
+        out = self._cancel_reply_of(item, now)
         self.items.remove(item)
-        self._spoken.pop(item.id, None)
+        self.replies.forget(item.id)
         return [*out, actions.Forget(item.id), self._events.item("deleted", item_id=item.id)]
 
     def _retrieve(self, event: Mapping[str, Any], now: float) -> list[Action]:
@@ -289,91 +273,81 @@ class Session:
     def _create_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
         asked = event.get("response")
         asked = {} if asked is None else read_object(asked, "response")
-        if self.response is not None:
-            raise ClientError(
-                "conversation_already_has_active_response",
-                f"Conversation already has an active response in progress: {self.response.id}. "
-                "Wait until the response is finished before creating a new one.",
-            )
+        beside = asked.get("conversation") == "none"
+        self._check_room(beside=beside)
         settings = update(self.settings, asked, where="response")
         metadata = asked.get("metadata")
         if not isinstance(metadata, Mapping | None):
             raise ClientError(
                 "invalid_type", "response.metadata must be an object", param="response.metadata"
             )
-        outside = asked.get("conversation") == "none" or asked.get("input") is not None
-        only = self._only(asked)
-        if only is None and outside:  # it may look at the conversation, not change it
-            said = (say_order(item, None) for item in self.items)
+        answered = read_input(asked.get("input"), self.items, lambda: self._new_id("item"))
+        if answered is None and beside:  # it may look at the conversation, not change it
+            answered = list(self.items)
+        only = None
+        if answered is not None:
+            said = (say_order(item, None) for item in answered)
             only = tuple(one for one in said if one is not None)
-        return self._begin_reply(settings, metadata, only=only, outside=outside)
+        return self._begin_reply(settings, metadata, only=only, beside=beside)
 
-    def _only(self, asked: Mapping[str, Any]) -> tuple[actions.Say, ...] | None:
-        """Read the items a response is to answer instead of the conversation."""
-        wanted = asked.get("input")
-        if wanted is None:
-            return None
-        if not isinstance(wanted, list):
+    def _check_room(self, *, beside: bool) -> None:
+        """Refuse one more reply where there is none for it."""
+        active = self.replies.active
+        if beside and self.replies.is_full:
+            message = "Too many responses outside the conversation are in progress."
+            raise ClientError("rate_limit_exceeded", message)
+        if active and not beside:
             raise ClientError(
-                "invalid_type", "response.input must be a list", param="response.input"
+                "conversation_already_has_active_response",
+                f"Conversation already has an active response in progress: {active.id}. "
+                "Wait until the response is finished before creating a new one.",
             )
-        found: list[Item] = []
-        for n, each in enumerate(wanted):
-            where = f"response.input[{n}]"
-            if isinstance(each, Mapping) and each.get("type") == "item_reference":
-                found.append(self._known({"item_id": each.get("id")}, "invalid_value"))
-            else:
-                found.append(read_item(each, self._new_id("item"), where=where))
-        said = (say_order(item, None) for item in found)
-        return tuple(one for one in said if one is not None)
 
     def _cancel_response(self, event: Mapping[str, Any], now: float) -> list[Action]:
-        asked = event.get("response_id")
-        if self.response is None or asked not in (None, self.response.id):
+        asked, active = event.get("response_id"), self.replies.active
+        response = active if asked is None else self.replies.find(asked)
+        if response is None:
             raise ClientError(
                 "response_cancel_not_active", "Cancellation failed: no active response found"
             )
-        self._wants_reply = False
-        return self._cancel("client_cancelled", now)
+        if response is active:
+            self._wants_reply = False
+        return self._cancel(response, "client_cancelled", now)
 
     # turns
 
     def _begin_turn(self, at_ms: int, now: float) -> list[Action]:
-        self._turn = _Turn(self._new_id("item"))
-        started = {"audio_start_ms": max(0, at_ms), "item_id": self._turn.item_id}
+        item_id, self._idle_since = self._new_id("item"), None
+        self._buffer.begin(item_id)
+        started = {"audio_start_ms": max(0, at_ms), "item_id": item_id}
         out: list[Action] = [self._events.buffer("speech_started", **started)]
         detection = self.settings.turn_detection
         if detection and detection.interrupt_response:
             self._wants_reply = False
-            out += self._cancel("turn_detected", now)
+            if self.replies.active:
+                out += self._cancel(self.replies.active, "turn_detected", now)
         return out
 
     def _end_turn(self, at_ms: int, now: float) -> list[Action]:
-        if self._turn is None:
+        if self._buffer.item_id is None:
             return []
-        stopped = {"audio_end_ms": at_ms, "item_id": self._turn.item_id}
-        out = [self._events.buffer("speech_stopped", **stopped), *self._commit_turn(now)]
+        stopped = {"audio_end_ms": at_ms, "item_id": self._buffer.item_id}
+        out = [self._events.buffer("speech_stopped", **stopped), *self._commit_turn()]
         detection = self.settings.turn_detection
         self._wants_reply = bool(detection and detection.create_response)
         return [*out, *self._begin_owed()]
 
     def _collect(self, samples: Tensor) -> list[Action]:
-        if self._turn is None:
+        if self._buffer.item_id is None:
             if self.settings.turn_detection is not None:
                 return []  # of a turn that the client has ended itself
-            self._turn = _Turn(self._new_id("item"))
-        if self._turn.num_samples > MAX_TURN_SECONDS * HEARD_RATE:
-            return []
-        self._turn.pieces.append(remember(samples))
-        self._turn.num_samples += len(samples)
-        return [actions.Hear(samples)]
+            self._buffer.begin(self._new_id("item"))
+        return [actions.Hear(samples)] if self._buffer.collect(samples) else []
 
-    def _commit_turn(self, now: float) -> list[Action]:
-        turn, self._turn, self._appended_ms = self._turn, None, 0.0
-        if turn is None:
+    def _commit_turn(self) -> list[Action]:
+        item = self._buffer.take()
+        if item is None or item.heard is None:
             return []
-        heard = torch.cat(turn.pieces) if turn.pieces else torch.zeros(0, dtype=torch.int16)
-        item = Item(turn.item_id, role="user", is_audio=True, heard=heard)
         self.items.add(item)
         self.items.forget_old_sound()
         previous = self.items.before(item)
@@ -383,7 +357,7 @@ class Session:
             *self._events.new_item(item, previous),
         ]
         if self.settings.transcription is not None:
-            out.append(actions.Transcribe(item.id, recall(heard)))
+            out.append(actions.Transcribe(item.id, recall(item.heard)))
         return out
 
     def _transcribed(self, event: Transcribed) -> list[Action]:
@@ -396,7 +370,7 @@ class Session:
     # replies
 
     def _begin_owed(self) -> list[Action]:
-        if not self._wants_reply or self.response is not None:
+        if not self._wants_reply or self.replies.active:
             return []
         self._wants_reply = False
         return self._begin_reply(self.settings, None)
@@ -407,18 +381,18 @@ class Session:
         metadata: Mapping[str, Any] | None,
         *,
         only: tuple[actions.Say, ...] | None = None,
-        outside: bool = False,
+        beside: bool = False,
     ) -> list[Action]:
         item = Item(self._new_id("item"), role="assistant", status="in_progress")
         item.is_audio = settings.speaks
-        conversation = None if outside else self._conversation_id
+        conversation = None if beside else self._conversation_id
         response = Response(self._new_id("resp"), item, settings, conversation, metadata)
         previous = None
-        if not outside:
+        if not beside:
+            self._idle_since = None
             self.items.add(item)
             previous = self.items.before(item)
-            self._spoken[item.id] = response
-        self.response = response
+        self.replies.begin(response)
         sampling = self.limits.sampling
         if settings.max_output_tokens:
             most = min(sampling.max_new_ids, settings.max_output_tokens)
@@ -431,34 +405,55 @@ class Session:
             settings.speaks,
             settings.output_format,
             only,
+            beside,
         )
         return [order, *map(self._events.send, response.open(previous))]
 
-    def _cancel(self, reason: str, now: float) -> list[Action]:
-        """End the active reply, if there is one, and forget what was not sent of it."""
-        response = self.response
-        if response is None:
-            return []
+    def _cancel(self, response: Response, reason: str, now: float) -> list[Action]:
+        """End a reply and forget what was not sent of it."""
         out: list[Action] = [actions.StopReply(response.id)]
         if response.conversation_id and response.settings.speaks:
             out.append(actions.Cut(response.item.id, response.sent_ms))
         out += map(self._events.send, response.cancel(reason))
-        self._over(response)
+        self._over(response, now)
         return out
 
     def _release(self, now: float) -> list[Action]:
-        if self.response is None:
-            return self._begin_owed()
-        messages, over = self.response.release(now)
-        out: list[Action] = [self._events.send(message) for message in messages]
-        if over:
-            self._over(self.response)
-            out += self._begin_owed()
-        return out
+        out: list[Action] = []
+        for response in self.replies.under_way:
+            messages, over = response.release(now)
+            out += map(self._events.send, messages)
+            if over:
+                self._over(response, now)
+        return [*out, *self._begin_owed()]
 
-    def _over(self, response: Response) -> None:
-        self._plays_until = response.plays_until
-        self.response = None
+    def _over(self, response: Response, now: float) -> None:
+        self.replies.over(response)
+        if response.conversation_id and self._buffer.item_id is None:
+            self._idle_since = max(now, response.plays_until)
+
+    def _idle_at(self) -> float | None:
+        """Return when the user will have been silent for longer than the client wants."""
+        detection = self.settings.turn_detection
+        if self._idle_since is None or detection is None or not detection.idle_timeout_ms:
+            return None
+        return self._idle_since + detection.idle_timeout_ms / 1000
+
+    def _break_silence(self) -> list[Action]:
+        """Answer the user's silence, which becomes an item in which nothing is said."""
+        detection, self._idle_since = self.settings.turn_detection, None
+        silent_ms = detection.idle_timeout_ms or 0 if detection else 0
+        item = Item(self._new_id("item"), role="user", is_audio=True)
+        self.items.add(item)
+        previous = self.items.before(item)
+        heard = int(self._buffer.total_ms)
+        at = {"audio_start_ms": max(0, heard - silent_ms), "audio_end_ms": heard}
+        return [
+            self._events.buffer("timeout_triggered", **at, item_id=item.id),
+            self._events.buffer("committed", previous_item_id=previous, item_id=item.id),
+            *self._events.new_item(item, previous),
+            *self._begin_reply(self.settings, None),
+        ]
 
     # messages
 
@@ -470,8 +465,8 @@ class Session:
 
     def _forget_sound(self, now: float) -> list[Action]:
         """Drop what the ear makes out; it will not say what became of a suspicion."""
-        if self.response is not None:
-            self.response.hold(None)
+        if self.replies.active:
+            self.replies.active.hold(None)
         return [actions.ForgetSound(), *self._release(now)]
 
     def _configure(self) -> list[Action]:

@@ -6,9 +6,10 @@ other sessions have their turn and a reply can be stopped; what a step still mad
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -23,6 +24,8 @@ from web.response import Ending
 
 log = logging.getLogger(__name__)
 
+MAX_ORDERS = 2_000  # a minute of listening, while a long reply is made
+MAX_SAMPLES = 120 * SAMPLE_RATE  # in orders
 CALM_CODES = 15  # of a reply: with the second chunk there is sound enough to do something else
 
 
@@ -43,6 +46,7 @@ class Talker:
         self._executor = executor
         self._report = report
         self._orders: asyncio.Queue[actions.Order] = asyncio.Queue()
+        self._num_samples = 0  # in them
         self._owed: set[str] = set()  # replies that are to be made
         self._utterances: dict[str, Utterance] = {}  # by item
         self._refused: str | None = None  # why the newest turn cannot be answered
@@ -54,8 +58,17 @@ class Talker:
         """Take an order; it is done when its turn comes."""
         if isinstance(order, actions.Reply):
             self._owed.add(order.response_id)
+            if order.beside:
+                self._begin(self._reply(order))
+                return
             self._calm.clear()
+        self._num_samples += _num_samples(order)
         self._orders.put_nowait(order)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is ordered that no more should be."""
+        return self._orders.qsize() > MAX_ORDERS or self._num_samples > MAX_SAMPLES
 
     def stop(self, response_id: str) -> None:
         """Leave a reply, or do not begin it."""
@@ -63,14 +76,13 @@ class Talker:
 
     def transcribe(self, order: actions.Transcribe) -> None:
         """Write down what was said, once a reply to it can be heard."""
-        task = asyncio.ensure_future(self._transcribe(order))
-        self._asides.add(task)
-        task.add_done_callback(self._asides.discard)
+        self._begin(self._transcribe(order))
 
     async def run(self) -> None:
         """Do orders until cancelled."""
         while True:
             order = await self._orders.get()
+            self._num_samples -= _num_samples(order)
             if isinstance(order, actions.Reply):
                 await self._reply(order)
                 continue
@@ -84,6 +96,12 @@ class Talker:
         for task in self._asides:
             task.cancel()
         await asyncio.gather(*self._asides, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the orders."""
+        task = asyncio.ensure_future(work)
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
     def _fresh(self) -> VoiceChat:
         models = self._models
@@ -127,7 +145,8 @@ class Talker:
             self._fail(order, "the model failed")
         finally:
             self._owed.discard(order.response_id)
-            self._calm.set()
+            if not order.beside:
+                self._calm.set()
 
     async def _answer(self, order: actions.Reply) -> None:
         if order.only is None and self._refused:
@@ -141,8 +160,8 @@ class Talker:
         try:
             while order.response_id in self._owed:
                 event = await self._run(next, events)
-                if order.only is None:
-                    self._utterances[order.item_id] = chat.last_reply
+                if not order.beside:
+                    self._remember(order.item_id, chat)
                 if order.response_id in self._owed:
                     self._tell(order, chat, event, outbound)
                 if isinstance(event, TurnEnd):
@@ -151,6 +170,12 @@ class Talker:
             with suppress(ValueError):  # still in its last step, if the session was dropped
                 events.close()
 
+    def _remember(self, item_id: str, chat: VoiceChat) -> None:
+        """Have the reply in the conversation, also if it was made in another."""
+        if item_id not in self._utterances and chat is not self._chat:
+            self._chat.adopt(chat.last_reply)
+        self._utterances[item_id] = chat.last_reply
+
     def _tell(
         self, order: actions.Reply, chat: VoiceChat, event: object, outbound: Outbound
     ) -> None:
@@ -158,7 +183,7 @@ class Talker:
         if isinstance(event, TextDelta):
             self._report(Wrote(reply, event, usage))
         elif isinstance(event, AudioDelta):
-            if usage.speech_out > CALM_CODES:
+            if usage.speech_out > CALM_CODES and not order.beside:
                 self._calm.set()
             if data := outbound.push(event.samples):
                 self._report(Sounded(reply, data, usage))
@@ -171,8 +196,7 @@ class Talker:
             self._report(Ended(reply, ending, usage))
 
     def _fail(self, order: actions.Reply, message: str) -> None:
-        ending = Ending("failed", error=message)
-        self._report(Ended(order.response_id, ending, self._chat.usage))
+        self._report(Ended(order.response_id, Ending("failed", error=message), None))
 
     async def _aside(self, said: tuple[actions.Say, ...]) -> VoiceChat:
         """Return a conversation in which only this was said."""
@@ -193,3 +217,13 @@ class Talker:
         except VoiceGLMError:
             text = None
         self._report(Transcribed(order.item_id, None if text is None else str(text), seconds))
+
+
+def _num_samples(order: actions.Order) -> int:
+    """Count the samples that an order holds."""
+    match order:
+        case actions.Hear(samples):
+            return len(samples)
+        case actions.Say(said=torch.Tensor() as samples):
+            return len(samples)
+    return 0

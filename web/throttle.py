@@ -11,11 +11,11 @@ class Throttle:
 
     Attributes:
         messages_per_second: 20 ms of audio each are 50.
-        bytes_per_second: Real time is 64,000 in base64.
+        bytes_per_second: Real time is 64,000 in base64, of G.711 10,667.
     """
 
     messages_per_second: float = 400.0
-    bytes_per_second: float = 4_000_000.0
+    bytes_per_second: float = 1_000_000.0
     _free_at: float = 0.0  # when the bucket would be full again
 
     def delay(self, num_bytes: int, now: float) -> float:

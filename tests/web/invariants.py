@@ -20,7 +20,8 @@ class Invariants:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.active: str | None = None
+        self.active: str | None = None  # in the conversation
+        self.beside: set[str] = set()  # outside of it
         self.opened: list[tuple[str, str]] = []  # what is announced and not ended
         self.items: set[str] = set()
         self.speaking: str | None = None  # the item that the user is saying
@@ -36,7 +37,8 @@ class Invariants:
             check_item(item)
         response_id = message.get("response_id")
         if response_id is not None:
-            assert response_id == self.active, f"{message['type']} after the end of its response"
+            under_way = {self.active, *self.beside}
+            assert response_id in under_way, f"{message['type']} after the end of its response"
         handler = getattr(self, "_" + message["type"].replace(".", "_"), None)
         if handler is not None:
             handler(message)
@@ -44,6 +46,7 @@ class Invariants:
     def end(self) -> None:
         """Check that nothing is left open."""
         assert self.active is None, "a response never ended"
+        assert not self.beside, "a response outside the conversation never ended"
         assert not self.opened, f"announced and never ended: {self.opened}"
 
     def of(self, kind: str) -> list[Message]:
@@ -51,20 +54,29 @@ class Invariants:
         return [message for message in self.messages if message["type"] == kind]
 
     def _response_created(self, message: Message) -> None:
+        response = message["response"]
+        assert response["status"] == "in_progress"
+        self.opened.append(("response", response["id"]))
+        if response["conversation_id"] is None:
+            self.beside.add(response["id"])
+            return
         assert self.active is None, "two responses are active"
-        self.active = message["response"]["id"]
-        assert message["response"]["status"] == "in_progress"
-        self.opened.append(("response", self.active or ""))
+        self.active = response["id"]
 
     def _response_done(self, message: Message) -> None:
         response = message["response"]
-        assert response["id"] == self.active
+        assert response["id"] in {self.active, *self.beside}
         assert response["status"] in ("completed", "cancelled", "incomplete", "failed")
         assert response["usage"] is not None
         assert len(response["output"]) == 1
         self.opened.remove(("response", response["id"]))
-        assert not [kind for kind, _ in self.opened if kind != "item"], "ended before its parts"
-        self.active = None
+        item_id = response["output"][0]["id"]
+        left = [kind for kind, name in self.opened if name == item_id]
+        assert not left, "ended before its parts"
+        if response["id"] in self.beside:
+            self.beside.remove(response["id"])
+        else:
+            self.active = None
 
     def _response_output_item_added(self, message: Message) -> None:
         self.opened.append(("output_item", message["item"]["id"]))

@@ -54,7 +54,14 @@ class AnyClient(RuleBasedStateMachine):
 
     @rule(
         detection=st.sampled_from(
-            [None, {}, {"interrupt_response": False}, {"create_response": False}, {"type": "odd"}]
+            [
+                None,
+                {},
+                {"interrupt_response": False},
+                {"create_response": False},
+                {"idle_timeout_ms": 5_000},
+                {"type": "odd"},
+            ]
         ),
         modality=st.sampled_from(["audio", "text"]),
         form=st.sampled_from(["audio/pcm", "audio/pcmu", "audio/pcma"]),
@@ -92,15 +99,19 @@ class AnyClient(RuleBasedStateMachine):
         asked = {"conversation": "none"} if outside else {}
         self.driver.send("response.create", response=asked)
 
-    @rule()
-    def cancel(self) -> None:
-        self.driver.send("response.cancel")
+    @rule(named=st.booleans())
+    def cancel(self, named: bool) -> None:
+        replies = self.driver.of(actions.Reply) if named else []
+        which = {"response_id": replies[-1].response_id} if replies else {}
+        self.driver.send("response.cancel", **which)
 
     @precondition(lambda self: self.driver.of(actions.Reply))
-    @rule(late=st.booleans(), what=st.sampled_from(["text", "audio", "end", "length", "failure"]))
-    def report(self, late: bool, what: str) -> None:
-        replies = self.driver.of(actions.Reply)
-        reply = replies[0 if late else -1].response_id
+    @rule(
+        number=st.integers(0, 3),
+        what=st.sampled_from(["text", "audio", "end", "length", "failure"]),
+    )
+    def report(self, number: int, what: str) -> None:
+        reply = self.driver.of(actions.Reply)[-number:][0].response_id
         endings = {
             "end": Ending("completed"),
             "length": Ending("incomplete", "max_output_tokens"),
@@ -110,8 +121,7 @@ class AnyClient(RuleBasedStateMachine):
             "text": Wrote(reply, TextDelta("words ", (1,), 3), USAGE),
             "audio": Sounded(reply, bytes(24_000), USAGE),
         }
-        active = self.driver.session.response
-        known = active is not None and active.id == reply
+        known = self.driver.session.replies.find(reply) is not None
         ended = Ended(reply, endings.get(what, Ending("completed")), USAGE)
         assert known or self.driver.report(said.get(what, ended)) == [], "too late"
         if known:
@@ -126,9 +136,11 @@ class AnyClient(RuleBasedStateMachine):
         if not hasattr(self, "driver"):
             return
         self.suspect(Change.REFUTED)  # an ear does not leave it at a suspicion
+        silent = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+        self.driver.send("session.update", session=silent)  # else silence is answered for ever
         for _ in range(3):  # the active reply, one that is owed, and time for both
-            if self.driver.of(actions.Reply):
-                self.driver.report(Ended(self.driver.reply, Ending("completed"), USAGE))
+            for reply in self.driver.session.replies.under_way:
+                self.driver.report(Ended(reply.id, Ending("completed"), USAGE))
             self.driver.wait(100.0)
         assert not self.driver.session.is_busy
         self.driver.seen.end()

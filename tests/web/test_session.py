@@ -300,6 +300,81 @@ def test_an_answer_outside_the_conversation_leaves_it_alone() -> None:
     driver.seen.end()
 
 
+def test_answers_outside_do_not_wait_and_are_not_interrupted() -> None:
+    driver = Driver()
+    driver.turn()
+    inside = driver.reply
+    wanted = {"conversation": "none", "output_modalities": ["text"]}
+    names = []
+    for _ in range(4):
+        out = driver.send("response.create", response=wanted)
+        assert out[0]["type"] == "response.created"
+        names.append(driver.reply)
+    assert error_of(driver.send("response.create", response=wanted)) == "rate_limit_exceeded"
+    assert all(order.beside for order in driver.of(actions.Reply)[1:])
+    driver.hear(Turned(Change.SUSPECTED, 3_000))
+    driver.hear(Turned(Change.STARTED, 3_000))
+    ended = driver.seen.of("response.done")
+    assert [message["response"]["id"] for message in ended] == [inside]
+    driver.send("response.cancel", response_id=names[0])
+    assert error_of(driver.send("response.cancel")) == "response_cancel_not_active"
+    for name in names[1:]:
+        driver.report(Wrote(name, TextDelta("Yes.", (1,)), USAGE))
+        driver.report(Ended(name, Ending("completed"), USAGE))
+    statuses = [m["response"]["status"] for m in driver.seen.of("response.done")]
+    assert statuses == ["cancelled", "cancelled", "completed", "completed", "completed"]
+    assert driver.send("response.create", response=wanted)[0]["type"] == "response.created"
+
+
+def test_an_answer_to_input_alone_belongs_to_the_conversation_unless_told_otherwise() -> None:
+    driver = Driver()
+    part = {"type": "input_text", "text": "Say hello."}
+    asked = {"type": "message", "role": "user", "content": [part]}
+    out = driver.send("response.create", response={"input": [asked]})
+    assert out[0]["response"]["conversation_id"]
+    order = driver.of(actions.Reply)[-1]
+    assert [say.said for say in order.only] == ["Say hello."]
+    assert not order.beside
+    assert driver.seen.items == {order.item_id}
+    unknown = {"type": "item_reference", "id": "nobody"}
+    driver.report(Ended(driver.reply, Ending("completed"), USAGE))
+    refused = driver.send("response.create", response={"input": [unknown]})
+    assert error_of(refused) == "invalid_value"
+
+
+def test_silence_is_answered_when_a_client_wants_that() -> None:
+    driver = Driver()
+    detection = {"type": "server_vad", "idle_timeout_ms": 6_000}
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+    driver.send("session.update", session=session)
+    assert kinds(driver.wait(20.0)) == [], "nothing was said yet"
+    driver.turn()
+    driver.report(Sounded(driver.reply, bytes(48_000), USAGE))
+    driver.report(Ended(driver.reply, Ending("completed"), USAGE))
+    assert kinds(driver.wait(6.9)) == [], "a second of it is audio that is being played"
+    out = driver.wait(0.2)
+    assert kinds(out)[:2] == [
+        "input_audio_buffer.timeout_triggered",
+        "input_audio_buffer.committed",
+    ]
+    assert "response.created" in kinds(out)
+    assert out[0]["item_id"] == out[1]["item_id"]
+    assert len(driver.of(actions.Reply)) == 2
+    driver.report(Ended(driver.reply, Ending("completed"), USAGE))
+    driver.wait(3.0)
+    driver.hear(Turned(Change.SUSPECTED, 3_000))
+    driver.hear(Turned(Change.STARTED, 3_000))
+    assert kinds(driver.wait(20.0)) == [], "the user is saying something"
+
+
+def test_much_audio_at_once_is_heard_in_pieces() -> None:
+    driver = Driver()
+    driver.send("input_audio_buffer.append", audio=SECOND)
+    listened = driver.of(actions.Listen)
+    assert b"".join(piece.data for piece in listened) == bytes(48_000)
+    assert max(len(piece.data) for piece in listened) == 9_600, "200 ms"
+
+
 def test_a_session_has_an_end() -> None:
     driver = Driver(Limits(max_seconds=60.0))
     driver.wait(61.0)

@@ -223,13 +223,78 @@ def test_answers_outside_the_conversation_leave_it_alone() -> None:
         (talker,), pool = talkers([model], heard)
         running = asyncio.ensure_future(talker.run())
         talker.order(actions.Say("a", "user", "one", None))
-        talker.order(reply("aside", only=(actions.Say("b", "user", "two", None),), aloud=False))
+        only = (actions.Say("b", "user", "two", None),)
+        talker.order(reply("aside", only=only, beside=True, aloud=False))
+        await until(heard, Ended)
         talker.order(reply("inside"))
         await until(heard, Ended, count=2)
         writer = Model.writer
         assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
         assert model.prompts[1] == writer.opening("text") + writer.text_turn("one")
         assert not [r for _, r in heard if isinstance(r, Sounded) and r.response_id == "aside"]
+        running.cancel()
+        pool.shutdown()
+
+    run(work)
+
+
+def test_an_answer_beside_is_made_while_another_is() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        (talker,), pool = talkers([Model(ids=60)], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(actions.Say("a", "user", "one", None))
+        talker.order(reply("inside"))
+        await until(heard, Wrote)
+        only = (actions.Say("b", "user", "two", None),)
+        talker.order(reply("beside", only=only, beside=True))
+        talker.order(reply("left", only=only, beside=True))
+        talker.stop("left")
+        await until(heard, Ended, count=2)
+        names = [r.response_id for _, r in heard if isinstance(r, Wrote)]
+        assert names.index("beside") < len(names) - names[::-1].index("inside"), "side by side"
+        assert "left" not in names
+        running.cancel()
+        await talker.close()
+        pool.shutdown()
+
+    run(work)
+
+
+def test_an_answer_to_something_else_is_remembered() -> None:
+    async def work() -> None:
+        heard: list[tuple[int, Report]] = []
+        model = Model(ids=4)
+        (talker,), pool = talkers([model], heard)
+        running = asyncio.ensure_future(talker.run())
+        talker.order(actions.Say("a", "user", "one", None))
+        talker.order(reply("other", only=(actions.Say("b", "user", "two", None),)))
+        talker.order(actions.Say("c", "user", "three", None))
+        talker.order(reply("next"))
+        await until(heard, Ended, count=2)
+        writer = Model.writer
+        assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
+        said = model.prompts[1]
+        opening = writer.opening("text") + writer.text_turn("one")
+        assert said[: len(opening)] == opening, "what was asked instead is not"
+        assert sum(map(VOCABULARY.is_speech, said)) == 2, "of the other answer"
+        running.cancel()
+        await talker.close()
+        pool.shutdown()
+
+    run(work)
+
+
+def test_who_is_behind_says_so() -> None:
+    async def work() -> None:
+        (talker,), pool = talkers([Model()], [])
+        assert not talker.is_behind
+        for _ in range(130):
+            talker.order(actions.Hear(torch.zeros(16_000)))
+        assert talker.is_behind, "two minutes of sound"
+        running = asyncio.ensure_future(talker.run())
+        while talker.is_behind:
+            await asyncio.sleep(STEP)
         running.cancel()
         pool.shutdown()
 
