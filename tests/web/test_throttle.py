@@ -10,7 +10,7 @@ def test_real_time_never_waits() -> None:
     assert all(throttle.delay(1_300, 0.02 * n) == 0 for n in range(5_000))
 
 
-@pytest.mark.parametrize(("size", "rate"), [(10, 400.0), (100_000, 40.0)])
+@pytest.mark.parametrize(("size", "rate"), [(10, 400.0), (100_000, 10.0)])
 def test_a_flood_is_read_at_the_rate_after_a_burst(size: int, rate: float) -> None:
     throttle, now, read = Throttle(), 0.0, 0
     while now < 60.0:
