@@ -17,7 +17,14 @@ import torch
 from data_synth.codes import encode_set
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.people import people
-from data_synth.speech_sets import DataConfig, speak_sets
+from data_synth.speak import speak
+from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
+from data_synth.text_to_token import (
+    TextToTokenConfig,
+    spoken_span,
+    train_text_to_token,
+    write_pairs,
+)
 from decoder.config import FlowConfig, VocoderConfig
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
@@ -73,6 +80,14 @@ class LanguageRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextToTokenRecipe(TextToTokenConfig):
+    """The text-to-token model."""
+
+    spans: int
+    """Stretches of documents that are spoken for it, beside readings, answers and replies."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
     """A whole recipe; see ``recipes/nano.yaml``."""
 
@@ -83,6 +98,7 @@ class RecipeConfig:
     flow: FlowRecipe
     vocoder: VocoderRecipe
     language_model: LanguageRecipe
+    text_to_token: TextToTokenRecipe
 
 
 @dataclass(frozen=True)
@@ -239,6 +255,28 @@ def _train_model(run: Run, model: VoiceLM, name: str, rows: str, stage: Language
     model.save(folder / "model", replace=True)
 
 
+def _text_to_token(run: Run) -> None:
+    """Speak stretches of documents, encode them, and train on all that is read aloud."""
+    folder, recipe = run.folder / "text_to_token", run.config.text_to_token
+    spans = speak(
+        folder / "speech",
+        lambda _, rng: spoken_span(rng),
+        num_lines=recipe.spans,
+        sample_rate=USER_RATE,
+        seed="spans",
+    )
+    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    encode_set(tokenizer, spans, folder / "codes.jsonl")
+    heard = [run.codes(name) for name in ("readings", "answers", "replies")]
+    spoken = [*read_manifest(folder / "codes.jsonl"), *(row for rows in heard for row in rows)]
+    write_pairs(folder / "rows.jsonl", spoken)
+    text_tokenizer = load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE)
+    model = train_text_to_token(
+        folder / "rows.jsonl", text_tokenizer, _num_codes(run), recipe, folder / "train"
+    )
+    model.save(folder / "model", replace=True)
+
+
 def _model(run: Run) -> None:
     """Join the parts into one folder, with a checksum of every file."""
     config = run.config
@@ -250,7 +288,8 @@ def _model(run: Run) -> None:
         tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
         tokenizer.save(folder / "tokenizer")
         SpeechDecoder(flow, vocoder).save(folder / "decoder", dtype=torch.float16)
-        VoiceLM.from_pretrained(run.folder / "finetuning" / "model").save(folder / "language_model")
+        for stage, name in (("finetuning", "language_model"), ("text_to_token", "text_to_token")):
+            VoiceLM.from_pretrained(run.folder / stage / "model").save(folder / name)
         write_file(folder / CHECKSUMS, json.dumps(checksums(folder), indent=1).encode())
 
 
@@ -271,6 +310,7 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
     "rows": _rows,
     "pretraining": _pretraining,
     "finetuning": _finetuning,
+    "text_to_token": _text_to_token,
     "model": _model,
 }
 """In order; each needs only what comes before it."""
