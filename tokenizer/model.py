@@ -166,11 +166,39 @@ class SpeechTokenizer(nn.Module):
             AudioError: If the samples are unusable.
             CheckpointError: If this tokenizer was stored without a recognizer.
         """
-        if not isinstance(self.recognizer, CtcRecognizer):
-            raise CheckpointError("this tokenizer was stored without a recognizer")
+        recognizer = self._reader()
         (pieces,) = self._pieces([samples], sample_rate)
         encoded = self._run(pieces, upper=True)
-        return " ".join(self.recognizer.read(encoded.states, encoded.mask)).strip()
+        return " ".join(recognizer.read(encoded.states, encoded.mask)).strip()
+
+    @torch.inference_mode()
+    def read(self, batch: Sequence[Sequence[int]]) -> list[str]:
+        """Read the words off codes that need no recording: lower case, no punctuation.
+
+        Args:
+            batch: Codes, at most those of ``encoder.max_frames`` each.
+
+        Raises:
+            CheckpointError: If this tokenizer was stored without a recognizer.
+        """
+        recognizer = self._reader()
+        if not batch:
+            return []
+        most = self.config.encoder.max_frames // self.config.encoder.pool_stride
+        length = min(max(map(len, batch)), most)
+        codes = torch.zeros(len(batch), length, dtype=torch.long)
+        mask = torch.zeros(len(batch), length, dtype=torch.bool)
+        for row, each in enumerate(batch):
+            kept = torch.tensor(list(each[:length]), dtype=torch.long)
+            codes[row, : len(kept)], mask[row, : len(kept)] = kept, True
+        device = next(self.parameters()).device
+        states = self.encoder.recognise(codes.to(device), mask.to(device))
+        return [text.strip() for text in recognizer.read(states, mask.to(device))]
+
+    def _reader(self) -> CtcRecognizer:
+        if not isinstance(self.recognizer, CtcRecognizer):
+            raise CheckpointError("this tokenizer was stored without a recognizer")
+        return self.recognizer
 
     def forward(self, features: Tensor, mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the training loss and its parts.

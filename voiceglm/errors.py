@@ -28,6 +28,10 @@ class SynthesisError(VoiceGLMError):
     """Speech that could not be made from text."""
 
 
+class SourceError(VoiceGLMError):
+    """Input files that are missing, damaged, or not what they were when work on them began."""
+
+
 class EngineError(VoiceGLMError):
     """A language model elsewhere that cannot be reached or does not answer as it should."""
 
