@@ -30,6 +30,7 @@ class SynthesisConfig:
     Attributes:
         model: Name or folder of a whole model: its text tokenizer and vocabulary number the ids,
             its ``text_to_token`` speaks.
+        text_to_token: Folder of another model that speaks; None for the model's own.
         engine: ``local`` or ``vllm``.
         columns: What the fields of a row are called.
         languages: Documents of other languages are left out.
@@ -44,6 +45,7 @@ class SynthesisConfig:
     """
 
     model: str = "nano"
+    text_to_token: str | None = None
     engine: str = "local"
     columns: Columns = field(default_factory=Columns)
     languages: tuple[str, ...] = ("en", "zh")

@@ -181,7 +181,7 @@ def _parquet(rows: Sequence[CorpusRow], metadata: Mapping[str, str]) -> bytes:
         table,
         data,
         compression="zstd",
-        use_dictionary=["language"],
+        use_dictionary=["language"],  # pyright: ignore[reportArgumentType]  a list is as good
         column_encoding={"ids.list.element": "BYTE_STREAM_SPLIT"},
     )
     return data.getvalue()

@@ -1,0 +1,120 @@
+"""The models of a synthesis, from the folders a plan names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torchaudio.functional import edit_distance
+
+from data_synth.batch_lm import Engine, VllmEngine
+from data_synth.local_lm import LocalEngine
+from data_synth.plan import Plan, SynthesisConfig, model_digests
+from data_synth.synthesis import Speaker, Synthesis
+from tokenizer.model import SpeechTokenizer
+from voiceglm.checkpoint import resolve
+from voiceglm.errors import CheckpointError
+from voiceglm.evaluate import plain
+from voiceglm.files import new_folder
+from voiceglm.language_model import VoiceLM, read_language_model
+from voiceglm.prompt import PromptWriter
+from voiceglm.vocabulary import Vocabulary
+
+EXPORT = "text_to_token"  # the folder that vLLM reads, inside that of the synthesis
+
+
+def model_folders(config: SynthesisConfig) -> dict[str, Path]:
+    """Return the folders of the models that a synthesis needs.
+
+    Raises:
+        CheckpointError: If one is missing.
+    """
+    parts = {part: resolve(config.model, part) for part in ("tokenizer", "language_model")}
+    speaks = resolve(config.text_to_token or config.model, "text_to_token")
+    if config.text_to_token is None and speaks.name != "text_to_token":
+        raise CheckpointError(
+            f"{config.model} has no text-to-token model; name one with --set text_to_token=FOLDER, "
+            "or train one: voiceglm synth train-text-to-token"
+        )
+    return {**parts, "text_to_token": speaks}
+
+
+def check_models(plan: Plan) -> None:
+    """Refuse models that are not those of the plan.
+
+    Raises:
+        CheckpointError: If one is missing or another; it is named.
+    """
+    for name, digest in model_digests(model_folders(plan.config)).items():
+        if plan.models.get(name) != digest:
+            raise CheckpointError(
+                f"{name} of {plan.config.model} is not the one the plan was made with; "
+                "bring it back or make a new plan"
+            )
+
+
+def load_synthesis(plan: Plan, folder: Path) -> Synthesis:
+    """Load what makes shards.
+
+    Args:
+        plan: What to make.
+        folder: Of the synthesis; vLLM's copy of the model is kept there.
+
+    Raises:
+        CheckpointError: If a model is missing or does not fit the others.
+        DependencyError: If the engine is not installed.
+    """
+    folders = model_folders(plan.config)
+    config, text_tokenizer, vocabulary, prompt_format = read_language_model(
+        folders["language_model"]
+    )
+    del config
+    writer = PromptWriter(
+        vocabulary,
+        lambda text: text_tokenizer.encode(text, add_special_tokens=False).ids,
+        prompt_format,
+    )
+    model = VoiceLM.from_pretrained(folders["text_to_token"])
+    if model.vocabulary.num_codes != vocabulary.num_codes:
+        raise CheckpointError(
+            f"the text-to-token model has {model.vocabulary.num_codes} codes, the language model "
+            f"{vocabulary.num_codes}"
+        )
+    judge = None
+    if plan.config.filters.checked_share:
+        judge = TokenizerJudge(SpeechTokenizer.from_pretrained(folders["tokenizer"]))
+    return Synthesis(plan, writer, Speaker(model.writer, _engine(model, plan, folder)), judge)
+
+
+class TokenizerJudge:
+    """Reads codes back with the tokenizer's own recognizer."""
+
+    def __init__(self, tokenizer: SpeechTokenizer):
+        self._tokenizer = tokenizer
+
+    def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+        """Return the wrong characters of each, and how many it should have, (0, 0) unless English.
+
+        See :class:`data_synth.synthesis.Judge`.
+        """
+        found = []
+        for text, heard in zip(said, self._tokenizer.read(codes), strict=True):
+            wanted = plain(text)
+            found.append((edit_distance(list(wanted), list(plain(heard))), len(wanted)))
+        return [pair if pair[1] else (0, 0) for pair in found]
+
+
+def speech_ids(vocabulary: Vocabulary) -> list[int]:
+    """Return what may come in speech: every code, and its end."""
+    start = vocabulary.speech_start_id
+    return [vocabulary.end_of_audio, *range(start, start + vocabulary.num_codes)]
+
+
+def _engine(model: VoiceLM, plan: Plan, folder: Path) -> Engine:
+    config, vocabulary = plan.config, model.vocabulary
+    legal, end = speech_ids(vocabulary), vocabulary.end_of_audio
+    if config.engine == "local":
+        return LocalEngine(model.network, legal, end, config.choice)
+    export = folder / EXPORT
+    if not export.is_dir():
+        with new_folder(export) as draft:
+            model.network.save_pretrained(draft)
+    return VllmEngine(str(export), legal, end, config.choice)

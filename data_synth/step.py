@@ -1,0 +1,116 @@
+"""The synthesis as a step of datatrove: one rank, one shard.
+
+The same step runs under this project's supervisor (``data_synth.run``), on Slurm and on Ray. What a
+rank does follows from the plan alone, so ranks may be repeated, by anybody, in any order.
+"""
+
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from datatrove.data import Document
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+
+from data_synth.models import check_models, load_synthesis
+from data_synth.plan import check_sources, read_plan
+from data_synth.shards import finished, write_shard
+from data_synth.synthesis import Synthesis
+from voiceglm.errors import ConfigError
+
+LOGS = "logs"
+
+
+class SynthesisStep(PipelineStep):
+    """Makes the shard whose number is the rank.
+
+    Args:
+        folder: Of the synthesis.
+        progress: Told of codes as they are written, in this process only.
+    """
+
+    name = "speech-text synthesis"
+    type = "voiceglm"
+
+    def __init__(self, folder: str, progress: Callable[[int], None] | None = None):
+        super().__init__()
+        self.folder = folder
+        self._progress = progress
+        self._synthesis: Synthesis | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is loaded behind; another process loads its own."""
+        return {**self.__dict__, "_synthesis": None, "_progress": None}
+
+    def run(
+        self, data: object = None, rank: int = 0, world_size: int = 1
+    ) -> Generator[Document, None, None]:
+        """Make one shard, unless it is finished.
+
+        Raises:
+            ConfigError: If there are not as many ranks as shards.
+        """
+        del data
+        folder = Path(self.folder)
+        plan = read_plan(folder)
+        if world_size != len(plan.shards):
+            raise ConfigError(
+                f"the plan has {len(plan.shards)} shards, there are {world_size} ranks"
+            )
+        if rank in finished(folder, len(plan.shards)):
+            return
+        if self._synthesis is None:
+            check_sources(plan)
+            check_models(plan)
+            self._synthesis = load_synthesis(plan, folder)
+        began = time.monotonic()
+        rows, counts = self._synthesis.shard(rank, self._progress or (lambda _: None))
+        write_shard(
+            folder,
+            rank,
+            rows,
+            counts,
+            self._synthesis.metadata(),
+            training_view=plan.config.training_view,
+        )
+        for name, value in counts["counts"].items():
+            self.stat_update(name, value=value)
+        self.stat_update("seconds", value=round(time.monotonic() - began))
+        yield from ()
+
+
+class OneRank(PipelineExecutor):
+    """Runs ranks in this process, one when it is asked to.
+
+    datatrove's local executor starts a manager process for every call, which outlives a kill.
+    """
+
+    def __init__(self, folder: Path, step: SynthesisStep, num_shards: int):
+        super().__init__([step], str(folder / LOGS), skip_completed=False)
+        self._num_shards = num_shards
+
+    @property
+    def world_size(self) -> int:
+        """The number of shards."""
+        return self._num_shards
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+        """Return what datatrove tells its steps of the machine: one node."""
+        del node_rank
+        return DistributedEnvVars(
+            datatrove_node_ips="localhost",
+            datatrove_cpus_per_task="1",
+            datatrove_mem_per_cpu="-1",
+            datatrove_gpus_on_node="0",
+            datatrove_executor="local",
+        )
+
+    def run(self) -> None:
+        """Make every shard, one after the other."""
+        for rank in range(self._num_shards):
+            self.make(rank)
+
+    def make(self, rank: int) -> None:
+        """Make one shard."""
+        self._run_for_rank(rank, local_rank=1)  # others than 0 log to their file only

@@ -1,0 +1,75 @@
+"""``voiceglm synth run``: work a plan off."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from voiceglm.commands.options import positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare this task's arguments."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with a plan")
+    parser.add_argument("--workers", type=positive, default=2, help="processes")
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="who runs the workers; the others than local are datatrove's",
+    )
+    parser.add_argument(
+        "--executor-set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of that executor, such as partition=gpu or time=20:00:00 (repeatable)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work, showing how far it has come."""
+    if args.executor != "local":
+        from data_synth.cluster import run_elsewhere
+        from voiceglm.config import override
+
+        options = override({}, args.executor_set)
+        run_elsewhere(args.folder, args.executor, args.workers, options)
+        return 0
+    from data_synth.run import run as work_off
+
+    bar = _bar()
+    progress = work_off(args.folder, args.workers, bar)
+    bar.close()
+    for number, reason in sorted(progress.failed.items()):
+        sys.stderr.write(f"shard {number} failed: {reason}\n")
+    sys.stdout.write(f"{progress.done} of {progress.total} shards are finished\n")
+    return 0 if progress.done == progress.total else 1
+
+
+def _bar():
+    """Return what shows progress on stderr."""
+    from tqdm import tqdm
+
+    from data_synth.run import Progress
+
+    class Bar:
+        """Shards, with codes a second beside them."""
+
+        def __init__(self) -> None:
+            self._bar = tqdm(unit="shard", smoothing=0.05)
+
+        def __call__(self, progress: Progress) -> None:
+            bar = self._bar
+            if bar.total is None:
+                bar.total = progress.total
+                bar.initial = bar.n = progress.done
+            bar.n = progress.done
+            rate = progress.codes / max(bar.format_dict["elapsed"], 1e-3)
+            failed = f", {len(progress.failed)} failed" if progress.failed else ""
+            bar.set_postfix_str(f"{rate:.0f} codes/s{failed}", refresh=False)
+            bar.refresh()
+
+        def close(self) -> None:
+            self._bar.close()
+
+    return Bar()
