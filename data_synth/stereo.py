@@ -35,7 +35,7 @@ MAX_SIDECAR_BYTES = 1 << 26
 _SLACK_SECONDS = 0.1  # how far a transcript's times may run past the end of the sound
 _NEVER = 1e9  # seconds; JSON numbers may be larger than any float
 _SAME_SOUND = 0.5  # correlation of the channels of one microphone recorded twice
-_PROBED_SECONDS = 60
+_PROBED_SECONDS = 30
 
 
 class _BadTurnError(Exception):
