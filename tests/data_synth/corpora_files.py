@@ -109,6 +109,6 @@ def plain_folder(folder: Path) -> Path:
     record(folder / "a" / "._one.ogg")
     (folder / "a" / "one.txt").write_text("Hello,\nthere.\n")
     (folder / "a" / "two.txt").write_bytes(b"\xff\xfeH\x00i\x00")
-    (folder / "a" / "three.txt").write_text("x" * 100_000)
+    (folder / "a" / "three.txt").write_text("\n" * 100_000)  # too much to read, not empty
     (folder / "a" / "notes.pdf").touch()
     return folder

@@ -177,6 +177,8 @@ def test_an_mp3_is_as_long_as_what_is_read(tmp_path: Path) -> None:
     assert one.findings == ()
     assert one.sound
     assert one.sound.seconds == pytest.approx(1.0, abs=0.15)
+    [more] = checked(tmp_path, {"path": "a.mp3", "num_samples": 5 * RATE})
+    assert kinds(more) == ["truncated file"]
 
 
 def test_a_channel_is_measured_by_itself(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_what_is_said_twice_is_found_on_the_later_line(tmp_path: Path, good: dic
     record(tmp_path / "other.wav", tone(1.0))
     rows = [
         good,
-        {**good, "path": "./good.wav", "text": "something else"},
+        {**good, "path": f"../{tmp_path.name}/good.wav", "text": "something else"},
         {**good, "path": "other.wav", "text": TEXT.upper()},
         {"role": "system", "text": TEXT, "dialogue": "a", "turn": 0},
         {"role": "system", "text": TEXT, "dialogue": "a", "turn": 0},

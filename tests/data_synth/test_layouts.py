@@ -173,9 +173,10 @@ def test_every_kind_of_unreadable_recording_is_counted(tmp_path: Path) -> None:
     (tmp_path / b"odd\xff.wav".decode("utf-8", "surrogateescape")).write_bytes(
         (tmp_path / "good.wav").read_bytes()
     )
+    (tmp_path / b"empty\xff.wav".decode("utf-8", "surrogateescape")).touch()
     found, rejected = taken(tmp_path)
     assert [u.recording.name for u in found] == ["good.wav"]
-    assert rejected == {"recording cannot be read": 4, "file name is not UTF-8": 1}
+    assert rejected == {"recording cannot be read": 4, "file name is not UTF-8": 2}
 
 
 def test_lists_that_cannot_be_read_do_not_stop_the_others(tmp_path: Path) -> None:
