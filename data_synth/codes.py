@@ -25,6 +25,8 @@ def encode_set(
 ) -> None:
     """Write a manifest of the same utterances with their ``codes``, whole or not at all.
 
+    Written turns of a dialogue have no recording and stay as they are.
+
     Args:
         tokenizer: Its codes.
         utterances: Recordings.
@@ -39,7 +41,8 @@ def encode_set(
     if manifest.exists():
         return
     rate = tokenizer.config.features.sample_rate
-    order = sorted(range(len(utterances)), key=lambda n: utterances[n].num_samples or 0)
+    spoken = [number for number, utterance in enumerate(utterances) if utterance.path is not None]
+    order = sorted(spoken, key=lambda number: utterances[number].num_samples or 0)
     codes: dict[int, list[int]] = {}
     for start in tqdm(range(0, len(order), _BATCH), desc=f"encode {manifest.stem}", unit="batch"):
         numbers = order[start : start + _BATCH]
@@ -50,6 +53,8 @@ def encode_set(
         manifest,
         (
             replace(utterance, extra={**utterance.extra, "codes": codes[number]})
+            if number in codes
+            else utterance
             for number, utterance in enumerate(utterances)
         ),
     )

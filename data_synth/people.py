@@ -26,9 +26,10 @@ def people(manifests: Iterable[Path], *, held_out: bool) -> list[Utterance]:
 def _is_usable(clip: Utterance) -> bool:
     text = clip.text or ""
     short = float(clip.extra.get("seconds", 0.0)) <= MAX_SECONDS
-    return clip.language == "en" and bool(text) and short and not any(map(str.isdigit, text))
+    spoken = clip.path is not None and bool(text) and not any(map(str.isdigit, text))
+    return clip.language == "en" and spoken and short
 
 
 def _is_held_out(clip: Utterance) -> bool:
-    who = clip.speaker or clip.path.name
+    who = clip.speaker or clip.recording.name
     return hashlib.sha256(who.encode()).digest()[0] % _HELD_OUT_SHARE == 0

@@ -7,18 +7,26 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from voiceglm.cli import TASKS
+from voiceglm.cli import FAMILIES, TASKS
 
 ROOT = Path(__file__).parent.parent
 OURS = ("voiceglm", "tokenizer", "decoder", "data_synth", "web")
 
 FLOORS = [  # ground first; a name covers everything under it
-    {"voiceglm.errors", "voiceglm.config", "voiceglm.audio", "voiceglm.events", "voiceglm.files"},
+    {
+        "voiceglm.errors",
+        "voiceglm.config",
+        "voiceglm.audio",
+        "voiceglm.events",
+        "voiceglm.files",
+        "voiceglm.lines",
+    },
     {
         "voiceglm.streaming",
         "voiceglm.checkpoint",
@@ -199,8 +207,19 @@ def test_no_room_for_odds_and_ends() -> None:
         assert path.stem not in {"utils", "util", "common", "helpers", "misc"}, path
 
 
+def members() -> dict[str, str]:
+    """Map every task within a family, by its whole name, to its module."""
+    return {
+        f"{family} {name}": home
+        for family in FAMILIES
+        for name, (home, _) in import_module(TASKS[family][0]).TASKS.items()
+    }
+
+
 def test_every_task_has_its_module() -> None:
     for task, (home, _) in TASKS.items():
+        assert find_spec(home), f"voiceglm {task} needs {home}"
+    for task, home in members().items():
         assert find_spec(home), f"voiceglm {task} needs {home}"
 
 
@@ -213,6 +232,10 @@ def test_every_task_has_its_module() -> None:
         "import voiceglm.doctor",
         "from voiceglm.cli import main; main(['--help'])",
         *(f"from voiceglm.cli import main; main(['{task}', '--help'])" for task in TASKS),
+        *(
+            f"from voiceglm.cli import main; main([*'{task}'.split(), '--help'])"
+            for task in members()
+        ),
     ],
 )
 def test_these_import_no_torch(code: str) -> None:

@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -21,6 +22,37 @@ SILENCE = 1e-4
 _RATES = range(1_000, 768_001)  # hertz
 _BLOCK = 1 << 20  # samples read at once, so that many channels do not fill the memory
 _UNKNOWN_LENGTH = 0x7FFF_F000  # what recorders write as a size when they cannot seek back
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of an audio file says."""
+
+    sample_rate: int  # hertz
+    num_samples: int  # of each channel
+    num_channels: int
+    is_exact: bool  # False: the length is an estimate, as in MP3
+
+    @property
+    def seconds(self) -> float:
+        """How long the file is."""
+        return self.num_samples / self.sample_rate
+
+
+def probe_audio(path: str | Path) -> AudioInfo:
+    """Read the header of an audio file of any length.
+
+    Raises:
+        AudioError: If the file is missing, a folder, empty, not audio, or a truncated WAV.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_length(file, path, None)
+            return AudioInfo(file.samplerate, file.frames, file.channels, file.format != "MP3")
+    except (soundfile.SoundFileError, AssertionError) as error:
+        raise _unreadable(path, error) from None
 
 
 def load_audio(
@@ -48,8 +80,7 @@ def load_audio(
             source_rate, promised = file.samplerate, file.frames
             exact = file.format != "MP3"  # whose length is an estimate
     except (soundfile.SoundFileError, AssertionError) as error:
-        detail = str(error).rpartition(": ")[2].strip().rstrip(".").lower()
-        raise AudioError(f"{path} is not audio that can be read ({detail})") from None
+        raise _unreadable(path, error) from None
     if exact and len(samples) < promised:
         raise _truncated(path, promised, len(samples), "samples")
     return resample(samples, source_rate, sample_rate)
@@ -132,13 +163,13 @@ def save_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
 
 def _check_file(path: Path) -> None:
     """Refuse what is no whole file, which libsndfile reports badly or not at all."""
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, expected an audio file")
-    if not path.exists():
-        raise AudioError(f"no such file: {path}")
-    if not path.is_file():
-        raise AudioError(f"{path} is not a regular file, expected an audio file")
     try:
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder, expected an audio file")
+        if not path.exists():
+            raise AudioError(f"no such file: {path}")
+        if not path.is_file():
+            raise AudioError(f"{path} is not a regular file, expected an audio file")
         size = path.stat().st_size
         with path.open("rb") as file:
             promised, there = _wav_data_bytes(file, size)
@@ -181,6 +212,11 @@ def _check_length(file: soundfile.SoundFile, path: Path, max_seconds: float | No
     seconds = file.frames / file.samplerate
     if max_seconds is not None and seconds > max_seconds:
         raise _too_long(str(path), seconds, max_seconds)
+
+
+def _unreadable(path: Path, error: Exception) -> AudioError:
+    detail = str(error).rpartition(": ")[2].strip().rstrip(".").lower()
+    return AudioError(f"{path} is not audio that can be read ({detail})")
 
 
 def _too_long(what: str, seconds: float, limit: float) -> AudioError:

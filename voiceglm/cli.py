@@ -7,7 +7,7 @@ torch is not installed. stdout carries data, stderr carries everything else.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from voiceglm.errors import VoiceGLMError
@@ -24,15 +24,17 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
     "loadtest": ("voiceglm.commands.loadtest", "call a server from many sides at once"),
     "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
+    "synth": ("voiceglm.commands.synth", "training data: list, check"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }
+FAMILIES = ("synth",)  # their modules are tables like this one
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.default is None or action.default is False or action.default == []:
             return action.help
         return super()._get_help_string(action)
 
@@ -43,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     A misused command line exits with 2 by itself, as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    task = _parse_task(argv[:1])
+    task, home, text, rest = _choose(argv)
     try:
-        status = _run(task, argv[1:])
+        status = _run(task, home, text, rest)
         sys.stdout.flush()  # a full disk under stdout speaks up here, not at exit
     except VoiceGLMError as error:
         return _fail(task, str(error))
@@ -65,26 +67,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parse_task(argv: Sequence[str]) -> str:
-    """Return the name of the task; ``--help`` and misuse end the program here."""
+def _choose(argv: Sequence[str]) -> tuple[str, str, str, Sequence[str]]:
+    """Return a task's whole name, module and help, and its arguments."""
+    task, home, text = _parse_task(argv[:1], "voiceglm", "Speech in, speech out.", TASKS)
+    if task not in FAMILIES:
+        return task, home, text, argv[1:]
+    known = import_module(home).TASKS
+    member, home, text = _parse_task(argv[1:2], f"voiceglm {task}", _sentence(text), known)
+    return f"{task} {member}", home, text, argv[2:]
+
+
+def _parse_task(
+    argv: Sequence[str], prog: str, description: str, known: Mapping[str, tuple[str, str]]
+) -> tuple[str, str, str]:
+    """Return the task, its module and help; ``--help`` and misuse end the program here."""
     parser = argparse.ArgumentParser(
-        prog="voiceglm",
-        description="Speech in, speech out.",
-        epilog="voiceglm TASK --help says more about one task.",
+        prog=prog,
+        description=description,
+        epilog=f"{prog} TASK --help says more about one task.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"voiceglm {_version()}")
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    for name, (_, text) in TASKS.items():
+    for name, (_, text) in known.items():
         tasks.add_parser(name, help=text)
-    return parser.parse_args(argv).task
+    task = parser.parse_args(argv).task
+    return task, *known[task]
 
 
-def _run(task: str, argv: Sequence[str]) -> int:
-    home, text = TASKS[task]
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _run(task: str, home: str, text: str, argv: Sequence[str]) -> int:
     module = import_module(home)
     parser = argparse.ArgumentParser(
         prog=f"voiceglm {task}",
-        description=f"{text[0].upper()}{text[1:]}.",
+        description=_sentence(text),
         formatter_class=_HelpFormatter,
     )
     module.add_arguments(parser)

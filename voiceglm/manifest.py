@@ -1,11 +1,12 @@
-"""Lists of recordings: one JSON object a line.
+"""Lists of recordings: one JSON object a line, described in ``docs/data.md``.
 
     {"path": "pack_000.wav", "text": "Hello there.", "start": 44100, "num_samples": 30000,
      "speaker": "en-us+f2", "language": "en", ...}
 
 ``path`` is relative to the manifest. ``start`` and ``num_samples`` (in samples of the file) cut an
-utterance out of a long file, so that thousands of short ones need not be thousands of files.
-Further fields are kept in ``extra``.
+utterance out of a long file, so that thousands of short ones need not be thousands of files, and
+``channel`` takes one side of a stereo call. A turn of a dialogue has a ``role``; one that was
+written, not said, has a ``text`` and no ``path``. Further fields are kept in ``extra``.
 """
 
 import json
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 import torch
 from torch import Tensor
@@ -22,19 +24,44 @@ from torch import Tensor
 from voiceglm.audio import resample
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.files import write_file
+from voiceglm.lines import Line, read_lines
+
+ROLES = ("user", "assistant", "system")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording and what is known of it."""
+    """One recording, or one written turn of a dialogue, and what is known of it."""
 
-    path: Path
+    path: Path | None  # None: written, not said
     text: str | None  # as spoken; None where nobody wrote it down
     start: int = 0  # first sample, at the file's own rate
     num_samples: int | None = None  # at the file's own rate; None: to the end
     speaker: str = ""
     language: str = "en"
+    channel: int | None = None  # of the file, from 0; None: the mean of all of them
+    role: str = ""  # one of ROLES in a dialogue
+    dialogue: str = ""  # which dialogue it is a turn of
+    turn: int | None = None  # its place in that dialogue, from 0
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def recording(self) -> Path:
+        """The file it is in.
+
+        Raises:
+            AudioError: If there is none, because it is a written turn.
+        """
+        if self.path is None:
+            raise AudioError(f"a written turn has no recording to read: {self.text!r}")
+        return self.path
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a manifest that is not an utterance."""
+
+    message: str  # names the file, the line and what is wrong
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -43,12 +70,24 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     Raises:
         ConfigError: If the file is missing or a line is not an utterance; the line is named.
     """
+    utterances = []
+    for _, row in scan_manifest(path):
+        if isinstance(row, BadLine):
+            raise ConfigError(row.message)
+        utterances.append(row)
+    return utterances
+
+
+def scan_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | BadLine]]:
+    """Give every line of a manifest that is not blank, with its number, good or bad.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"cannot read the manifest {path}: {error.strerror}") from None
-    return [_utterance(path, n, line) for n, line in enumerate(lines, start=1) if line.strip()]
+    for line in read_lines(path, "manifest"):
+        if line.problem or line.text.strip():
+            yield line.number, _utterance(path, line)
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -58,7 +97,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         OutputError: If the file cannot be written.
     """
     folder = Path(path).resolve().parent
-    lines = (json.dumps(row, ensure_ascii=False) for row in _rows(utterances, folder))
+    lines = (json.dumps(_row(one, folder), ensure_ascii=False) for one in utterances)
     write_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
@@ -66,43 +105,97 @@ def read_samples(utterance: Utterance, sample_rate: int) -> Tensor:
     """Read an utterance as mono at ``sample_rate`` hertz: (num_samples,) float32.
 
     Raises:
-        AudioError: If the file cannot be read.
+        AudioError: If the file cannot be read, lacks the channel, or there is none.
     """
+    path = utterance.recording
     frames = -1 if utterance.num_samples is None else utterance.num_samples
     try:
         data, rate = soundfile.read(
-            utterance.path, frames=frames, start=utterance.start, dtype="float32", always_2d=True
+            path, frames=frames, start=utterance.start, dtype="float32", always_2d=True
         )
     except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(f"cannot read {utterance.path}: {error}") from None
-    return resample(torch.from_numpy(data.mean(axis=1)), rate, sample_rate)
+        raise AudioError(f"cannot read {path}: {error}") from None
+    return resample(torch.from_numpy(one_channel(data, utterance)), rate, sample_rate)
 
 
-def _utterance(path: Path, number: int, line: str) -> Utterance:
-    try:
-        row = dict(json.loads(line))
-        known = {name: row.pop(name) for name in _FIELDS if row.get(name) is not None}
-        return Utterance(
-            path=path.parent / known.pop("path"),
-            text=known.pop("text", None),
-            extra={name: value for name, value in row.items() if name not in _FIELDS},
-            **known,
+def one_channel(data: np.ndarray, utterance: Utterance) -> np.ndarray:
+    """Return what an utterance takes of its file's channels: (num_samples, C) -> (num_samples,).
+
+    Raises:
+        AudioError: If the file lacks the channel.
+    """
+    if utterance.channel is None:
+        return data.mean(axis=1)
+    if utterance.channel >= data.shape[1]:
+        raise AudioError(
+            f"{utterance.path} has no channel {utterance.channel}: it has {data.shape[1]}, "
+            "counted from 0"
         )
-    except (ValueError, TypeError, KeyError):
-        raise ConfigError(f"{path} line {number} is not an utterance: {line[:80]!r}") from None
+    return np.ascontiguousarray(data[:, utterance.channel])
 
 
-_FIELDS = ("path", "text", "start", "num_samples", "speaker", "language")
+_FIELDS: dict[str, type] = {
+    "path": str,
+    "text": str,
+    "start": int,
+    "num_samples": int,
+    "speaker": str,
+    "language": str,
+    "channel": int,
+    "role": str,
+    "dialogue": str,
+    "turn": int,
+}
+_ALWAYS_WRITTEN = ("path", "text", "start", "num_samples", "speaker", "language")
+_LARGEST = 2**63 - 1  # what a file position can be
 
 
-def _rows(utterances: Iterable[Utterance], folder: Path) -> Iterator[dict[str, Any]]:
-    for utterance in utterances:
-        yield {
-            "path": os.path.relpath(utterance.path.resolve(), folder),
-            "text": utterance.text,
-            "start": utterance.start,
-            "num_samples": utterance.num_samples,
-            "speaker": utterance.speaker,
-            "language": utterance.language,
-            **utterance.extra,
-        }
+def _utterance(path: Path, line: Line) -> Utterance | BadLine:
+    where = f"{path} line {line.number} is not an utterance"
+    if line.problem:
+        return BadLine(f"{where}: it is {line.problem}")
+    try:
+        row = json.loads(line.text)
+        known = {name: row.pop(name) for name in _FIELDS if row.get(name) is not None}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return BadLine(f"{where}: {line.text[:80]!r}")
+    if problem := _problem(known):
+        return BadLine(f"{where}: {line.text[:80]!r} ({problem})")
+    name = known.pop("path", None)
+    return Utterance(
+        path=None if name is None else path.parent / name,
+        text=known.pop("text", None),
+        extra={name: value for name, value in row.items() if name not in _FIELDS},
+        **known,
+    )
+
+
+def _problem(row: Mapping[str, Any]) -> str:
+    """Say what is wrong with the fields that have a meaning; nothing if they are right."""
+    for name, value in row.items():
+        kind = _FIELDS[name]
+        if type(value) is not kind:
+            expected = "text" if kind is str else "a whole number"
+            return f"{name} must be {expected}"
+        if kind is int and not 0 <= value <= _LARGEST:
+            return f"{name} must be at least 0 and fit into 64 bits"
+    if row.get("role") not in (None, *ROLES):
+        return f"role must be one of {', '.join(ROLES)}"
+    if "path" in row:
+        return "" if _is_path(row["path"]) else "path is no file name"
+    return "" if row.get("role") and row.get("text") else "it has no path, nor role and text"
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half a character, as "\ud800" in JSON
+        return False
+
+
+def _row(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    path = utterance.path
+    row = {name: getattr(utterance, name) for name in _FIELDS}
+    row["path"] = None if path is None else os.path.relpath(path.resolve(), folder)
+    written = {n: v for n, v in row.items() if n in _ALWAYS_WRITTEN or v not in (None, "")}
+    return {**written, **utterance.extra}

@@ -79,7 +79,7 @@ def test_every_utterance_keeps_what_is_known_of_it(
         assert (after.text, after.num_samples) == (before.text, before.num_samples)
         assert after.extra["answer"] == before.extra["answer"]
         assert len(after.extra["codes"]) == -(-(before.num_samples or 0) // 1_280)
-        assert after.path.samefile(before.path)
+        assert after.recording.samefile(before.recording)
     assert len({code for row in codes(tmp_path / "new" / "m.jsonl") for code in row}) > 8
 
 
@@ -129,7 +129,17 @@ def test_a_finished_set_is_kept(
 def test_nothing_is_written_if_a_recording_is_missing(
     tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    utterances[4].path.unlink()
+    utterances[4].recording.unlink()
     with pytest.raises(AudioError, match=r"cannot read .*4\.wav"):
         encode_set(tokenizer, utterances, tmp_path / "m.jsonl")
     assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_written_turns_stay_as_they_are(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    written = Utterance(None, "Be brief.", role="system", dialogue="a", turn=0)
+    encode_set(tokenizer, [written, *utterances], tmp_path / "m.jsonl")
+    first, *others = read_manifest(tmp_path / "m.jsonl")
+    assert first == written
+    assert all(other.extra["codes"] for other in others)

@@ -40,14 +40,14 @@ def test_lines_become_packs_and_a_manifest(tmp_path: Path) -> None:
     utterances = run(tmp_path / "set")
     assert read_manifest(tmp_path / "set" / "manifest.jsonl") == utterances
     assert [utterance.extra["number"] for utterance in utterances] == list(range(8))
-    names = [utterance.path.name for utterance in utterances]
+    names = [utterance.recording.name for utterance in utterances]
     assert names == ["pack_0000.wav"] * 3 + ["pack_0001.wav"] * 3 + ["pack_0002.wav"] * 2
     for utterance in utterances:
         samples = read_samples(utterance, 16_000)
         assert len(samples) == utterance.num_samples
         assert 0.2 < len(samples) / 16_000 < 4
         assert samples.abs().max() > 0.05, "something is said"
-    info = soundfile.info(utterances[0].path)
+    info = soundfile.info(utterances[0].recording)
     assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
     assert info.frames == sum(utterance.num_samples or 0 for utterance in utterances[:3])
 

@@ -11,7 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from voiceglm.audio import check_samples, load_audio, load_speech, resample, save_audio
+from voiceglm.audio import (
+    AudioInfo,
+    check_samples,
+    load_audio,
+    load_speech,
+    probe_audio,
+    resample,
+    save_audio,
+)
 from voiceglm.errors import AudioError, OutputError
 
 
@@ -111,6 +119,29 @@ def test_a_truncated_mp3_gives_no_uninitialised_memory(tmp_path: Path) -> None:
     samples = load_audio(path)
     assert len(samples) < 100_000
     assert samples.abs().max() < 0.6
+
+
+def test_a_header_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros((4_000, 2)), 8_000)
+    info = probe_audio(tmp_path / "a.flac")
+    assert info == AudioInfo(8_000, 4_000, 2, is_exact=True)
+    assert info.seconds == 0.5
+    soundfile.write(tmp_path / "a.mp3", np.zeros(8_000), 16_000)
+    assert not probe_audio(tmp_path / "a.mp3").is_exact
+
+
+def test_a_header_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "cut.wav", np.zeros(4_000), 8_000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:900])
+    (tmp_path / "text.wav").write_text("no sound")
+    for name, message in (
+        ("missing.wav", "no such file"),
+        ("cut.wav", "is truncated"),
+        ("text.wav", "is not audio that can be read"),
+        ("x" * 300, "File name too long"),
+    ):
+        with pytest.raises(AudioError, match=message):
+            probe_audio(tmp_path / name)
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
