@@ -51,7 +51,9 @@ def test_share_and_lengths_are_those_of_the_paper() -> None:
 
 def test_short_texts_have_their_share_too() -> None:
     rng = random.Random(2)
-    spoken = [end - start for _ in range(20_000) for start, end in choose_spans(20, SpanConfig(), rng)]
+    spoken = [
+        end - start for _ in range(20_000) for start, end in choose_spans(20, SpanConfig(), rng)
+    ]
     assert sum(spoken) / (20_000 * 20) == pytest.approx(0.3, abs=0.02)
 
 
@@ -76,7 +78,10 @@ def test_a_known_text_has_known_spans() -> None:
     """Whoever changes the sampler changes every corpus that is under way."""
     text = " ".join(f"w{n}" for n in range(40))
     spoken = [part.text for part in segments(text, SpanConfig()) if part.is_spoken]
-    assert spoken == ["w12 w13 w14 w15 w16 w17 w18 w19", "w24 w25 w26 w27 w28 w29 w30 w31 w32 w33 w34 w35 w36 w37 w38 w39"]
+    assert spoken == [
+        "w12 w13 w14 w15 w16 w17 w18 w19",
+        "w24 w25 w26 w27 w28 w29 w30 w31 w32 w33 w34 w35 w36 w37 w38 w39",
+    ]
     assert segments("", SpanConfig()) == []
     assert segments("one", SpanConfig(share=0)) == [Segment("one", False)]
 

@@ -10,18 +10,39 @@ from data_synth.batch_lm import Choice
 from data_synth.filters import FilterConfig
 from data_synth.models import model_folders
 from data_synth.plan import Plan, SynthesisConfig, make_plan, model_digests, write_plan
-from tokenizer.config import RecognizerConfig, TokenizerConfig
+from tokenizer.config import TokenizerConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.config import build
 from voiceglm.language_model import LanguageModelConfig, VoiceLM
 from voiceglm.text_tokenizer import train_text_tokenizer
 
-WORDS = "the cat sat on a green hill and saw seven boats go by in the evening sun".split()
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "green",
+    "hill",
+    "and",
+    "saw",
+    "seven",
+    "boats",
+    "go",
+    "by",
+    "in",
+    "the",
+    "evening",
+    "sun",
+]
 SIZE = LanguageModelConfig(
     hidden_size=32, num_layers=2, num_heads=2, num_key_value_heads=1, intermediate_size=48
 )
 LENIENT = FilterConfig(
-    min_codes_per_letter=0.0, max_codes_per_letter=99.0, max_repeats=99, checked_share=0.3,
+    min_codes_per_letter=0.0,
+    max_codes_per_letter=99.0,
+    max_repeats=99,
+    checked_share=0.3,
     max_error=99.0,
 )
 
