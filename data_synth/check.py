@@ -167,21 +167,23 @@ def _check_chunk(chunk: _Chunk) -> list[Checked]:
 
 def _check(number: int, row: Utterance | BadLine, chunk: _Chunk) -> Checked:
     if isinstance(row, BadLine):
-        return Checked(number, findings=(Finding("not an utterance", row.message),))
+        return Checked(number, findings=(Finding("not an utterance", row.reason),))
     found: list[Finding] = []
+    name = os.path.relpath(row.path, chunk.folder) if row.path else ""
     sound = None
     if row.path is not None:
         try:
             sound = measure(row, chunk.limits.silence_db)
             found += _judge_sound(sound, chunk.limits)
         except FaultError as error:
-            found.append(Finding(error.kind, str(error)))
+            detail = str(error).replace(str(row.path), name)  # the folder is the same in all
+            found.append(Finding(error.kind, detail))
     found += _judge_text(row.text, sound, chunk.limits)
     codes = row.extra.get("codes")
     found += _judge_codes(codes, sound, chunk.limits)
     return Checked(
         line=number,
-        path=os.path.relpath(row.path, chunk.folder) if row.path else "",
+        path=name,
         speaker=row.speaker,
         language=row.language,
         role=row.role,

@@ -11,7 +11,7 @@ import numpy as np
 from data_synth.check import ERRORS, WARNINGS, Checked, Finding, Limits, count_kinds
 
 _NUM_EXAMPLES = 3
-_WIDTH = 60  # of one example
+_WIDTH = 72  # of one example
 
 
 def report(manifest: Path, checked: Sequence[Checked]) -> str:

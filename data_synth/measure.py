@@ -101,6 +101,8 @@ def _probe(utterance: Utterance) -> AudioInfo:
     if utterance.channel is not None and utterance.channel >= info.num_channels:
         message = f"channel {utterance.channel} of a file with {info.num_channels}"
         raise FaultError("outside of the file", message)
+    if utterance.num_samples == 0:
+        raise FaultError("outside of the file", "num_samples is 0")
     end = utterance.start + (utterance.num_samples or 0)
     if info.is_exact and max(end, utterance.start + 1) > info.num_samples:
         message = f"samples {utterance.start} to {end} of a file with {info.num_samples}"

@@ -61,7 +61,11 @@ class Utterance:
 class BadLine:
     """A line of a manifest that is not an utterance."""
 
-    message: str  # names the file, the line and what is wrong
+    where: str  # the file and the line
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where} is not an utterance: {self.reason}"
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -73,7 +77,7 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     utterances = []
     for _, row in scan_manifest(path):
         if isinstance(row, BadLine):
-            raise ConfigError(row.message)
+            raise ConfigError(str(row))
         utterances.append(row)
     return utterances
 
@@ -151,16 +155,16 @@ _LARGEST = 2**63 - 1  # what a file position can be
 
 
 def _utterance(path: Path, line: Line) -> Utterance | BadLine:
-    where = f"{path} line {line.number} is not an utterance"
+    where = f"{path} line {line.number}"
     if line.problem:
-        return BadLine(f"{where}: it is {line.problem}")
+        return BadLine(where, f"it is {line.problem}")
     try:
         row = json.loads(line.text)
         known = {name: row.pop(name) for name in _FIELDS if row.get(name) is not None}
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return BadLine(f"{where}: {line.text[:80]!r}")
+        return BadLine(where, repr(line.text[:80]))
     if problem := _problem(known):
-        return BadLine(f"{where}: {line.text[:80]!r} ({problem})")
+        return BadLine(where, f"{problem}, in {line.text[:80]!r}")
     name = known.pop("path", None)
     return Utterance(
         path=None if name is None else path.parent / name,

@@ -149,7 +149,8 @@ def test_files_that_cannot_be_measured(tmp_path: Path, good: dict) -> None:
         {"path": "."},
         {"path": "good.wav", "start": RATE},
         {"path": "good.wav", "start": 1, "num_samples": RATE},
-        {"path": "good.wav", "num_samples": 0, "start": 2**63 - 1},
+        {"path": "good.wav", "start": 2**63 - 1},
+        {"path": "good.wav", "num_samples": 0},
         {"path": "good.wav", "channel": 1},
         "nonsense",
         good,
@@ -166,9 +167,12 @@ def test_files_that_cannot_be_measured(tmp_path: Path, good: dict) -> None:
         ["outside of the file"],
         ["outside of the file"],
         ["outside of the file"],
+        ["outside of the file"],
         ["not an utterance"],
         [],
     ]
+    assert found[0].findings[0].detail == "no such file: missing.wav"
+    assert found[-2].findings[0].detail == "'nonsense'"
 
 
 def test_an_mp3_is_as_long_as_what_is_read(tmp_path: Path) -> None:
