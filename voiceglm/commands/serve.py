@@ -85,14 +85,15 @@ def make_host(args: argparse.Namespace) -> "Host":
     """
     from voiceglm.language_model import Sampling
     from voiceglm.pretrained import load_chat
-    from web.gate import LOCAL, Gate
+    from web.gate import Gate, is_local
     from web.logs import set_up
     from web.server import Host, ServerOptions
     from web.session import Limits
     from web.turns import Patience
 
-    gate = Gate(tuple(_keys(args.api_key)), tuple(args.origin))
-    if args.host not in LOCAL and not gate.keys:
+    keys = tuple(_keys(args.api_key))
+    gate = Gate(keys, tuple(args.origin), only_local=not keys)
+    if not keys and not is_local(args.host):
         raise ConfigError(
             f"--host {args.host} lets others connect: give --api-key, or listen on 127.0.0.1"
         )
