@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
@@ -40,6 +41,16 @@ def test_without_a_key_only_this_machine_is_served(monkeypatch: pytest.MonkeyPat
     assert made(monkeypatch, "--api-key", "one").gate.allows_name("talk.example.org")
     everywhere = ("--host", "0.0.0.0", "--api-key", "one")
     assert made(monkeypatch, *everywhere).gate.allows_name("talk.example.org")
+
+
+def test_sessions_that_wait_for_an_engine_wait_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = ("--engine", "vllm", "--engine-url", "http://127.0.0.1:9", "--max-sessions", "40")
+    assert made(monkeypatch, *elsewhere).options.workers == 40
+    assert made(monkeypatch, *elsewhere, "--workers", "3").options.workers == 3
+    assert made(monkeypatch).options.workers == os.cpu_count()
+    assert made(monkeypatch, "--workers", "3").options.workers == 3
 
 
 def test_it_starts_says_where_and_ends_when_told(nano: Path, tmp_path: Path) -> None:
