@@ -20,7 +20,8 @@ from tqdm import tqdm
 from decoder.streaming import StreamConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import resample
-from voiceglm.evaluate import RATE, word_errors
+from voiceglm.error_rate import word_errors
+from voiceglm.evaluate import RATE
 from voiceglm.language_model import Sampling, VoiceLM
 from voiceglm.manifest import read_manifest, read_samples
 from voiceglm.pretrained import load_chat

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchaudio.functional import edit_distance
-
 from data_synth.batch_lm import Engine, VllmEngine
 from data_synth.local_lm import LocalEngine
 from data_synth.plan import Plan, SynthesisConfig, model_digests
 from data_synth.synthesis import Speaker, Synthesis
 from tokenizer.model import SpeechTokenizer
 from voiceglm.checkpoint import resolve
+from voiceglm.error_rate import ErrorRate, character_errors
 from voiceglm.errors import CheckpointError
-from voiceglm.evaluate import plain
 from voiceglm.files import new_folder
 from voiceglm.language_model import VoiceLM, read_language_model
 from voiceglm.prompt import PromptWriter
@@ -90,16 +88,12 @@ class TokenizerJudge:
     def __init__(self, tokenizer: SpeechTokenizer):
         self._tokenizer = tokenizer
 
-    def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-        """Return the wrong characters of each, and how many it should have, (0, 0) unless English.
-
-        See :class:`data_synth.synthesis.Judge`.
-        """
-        found = []
-        for text, heard in zip(said, self._tokenizer.read(codes), strict=True):
-            wanted = plain(text)
-            found.append((edit_distance(list(wanted), list(plain(heard))), len(wanted)))
-        return [pair if pair[1] else (0, 0) for pair in found]
+    def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[ErrorRate]:
+        """Return the character errors of each, see :class:`data_synth.synthesis.Judge`."""
+        heard = self._tokenizer.read(codes)
+        return [
+            character_errors([{"said": a, "heard": b}]) for a, b in zip(said, heard, strict=True)
+        ]
 
 
 def speech_ids(vocabulary: Vocabulary) -> list[int]:

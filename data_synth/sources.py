@@ -95,13 +95,8 @@ def count_rows(path: Path, every: int) -> tuple[int, list[int]]:
     try:
         if _suffix(path) == ".parquet":
             return parquet.read_metadata(path).num_rows, []
-        number, place, places = 0, 0, []
         with _open(path) as file:
-            for line in file:
-                if number % every == 0:
-                    places.append(place)
-                place += len(line)
-                number += 1
+            number, places = _count_lines(file, every)
     except _UNREADABLE as error:
         raise SourceError(f"cannot read {path}: {_first_line(error)}") from None
     return number, places if _suffix(path) == ".jsonl" else []
@@ -158,6 +153,17 @@ def _document(
         text,
         language if isinstance(language, str) and language else None,
     )
+
+
+def _count_lines(file: IO[bytes], every: int) -> tuple[int, list[int]]:
+    number, place = 0, 0
+    places = []
+    for line in file:
+        if number % every == 0:
+            places.append(place)
+        place += len(line)
+        number += 1
+    return number, places
 
 
 def _json_rows(path: Path, start: int, stop: int, place: int | None) -> Iterator[tuple[int, Row]]:

@@ -20,6 +20,7 @@ from data_synth.shards import CorpusRow
 from data_synth.sources import BadRow, Document, read_rows
 from data_synth.spans import Segment, segments, units
 from data_synth.speakable import speakable
+from voiceglm.error_rate import ErrorRate
 from voiceglm.prompt import PromptWriter
 
 ENDLESS = 3.0  # codes per letter, at which a span is given up
@@ -33,8 +34,8 @@ _CONTROL = {n: None for n in (*range(32), *range(127, 160)) if chr(n) not in "\n
 class Judge(Protocol):
     """Reads speech back."""
 
-    def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-        """Return for each span the wrong characters, and how many it should have."""
+    def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[ErrorRate]:
+        """Return the character errors of each span; of length 0 where nothing can be said."""
         ...
 
 
@@ -222,13 +223,11 @@ class Synthesis:
             return []
         said, codes = [span.said for span, _ in checked], [codes for _, codes in checked]
         bad = []
-        for (span, _), (wrong, length) in zip(
-            checked, self._judge.errors(said, codes), strict=True
-        ):
+        for (span, _), found in zip(checked, self._judge.errors(said, codes), strict=True):
             count["checked_spans"] += 1
-            count["checked_characters"] += length
-            count["wrong_characters"] += wrong
-            if wrong > self._plan.config.filters.max_error * max(1, length):
+            count["checked_characters"] += found.length
+            count["wrong_characters"] += found.edits
+            if found.length and found.percent > 100 * self._plan.config.filters.max_error:
                 count["redone: misread"] += 1
                 bad.append(span)
         return bad

@@ -36,6 +36,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.prompt",
         "voiceglm.history",
         "voiceglm.manifest",
+        "voiceglm.error_rate",
         "voiceglm.augmentation",
         "voiceglm.training",
     },

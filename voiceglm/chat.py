@@ -5,13 +5,14 @@ and nothing but this file joins them.
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from voiceglm.audio import check_samples
-from voiceglm.errors import AudioError, ConfigError
+from voiceglm.errors import AudioError, ConfigError, EngineError
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
 from voiceglm.history import History, Usage, Utterance
 from voiceglm.language_model import ReplyCache, Sampling
@@ -158,17 +159,19 @@ class VoiceChat:
         """Listen to (num_samples,) at 16 kHz while the user speaks; :meth:`reply` ends the turn.
 
         What is certain is tokenized and read by the model at once, so that little is left to do
-        when the user stops.
+        when the user stops. An engine that cannot read ahead is asked again with the next chunk and
+        for the reply, which says what is wrong with it.
 
         Raises:
             AudioError: If the chunk is no waveform; what was heard before is kept.
         """
         hearing = self._hearing or _Hearing(self.tokenizer)
-        if hearing.hear(chunk):
-            turn = self._history.spoken_so_far(hearing.codes)
-            if len(turn) < self.model.context_length:
-                self.model.prefill(turn, self._cache)
+        has_more = hearing.hear(chunk)
         self._hearing = hearing
+        turn = self._history.spoken_so_far(hearing.codes) if has_more else []
+        if 0 < len(turn) < self.model.context_length:
+            with suppress(EngineError):
+                self.model.prefill(turn, self._cache)
 
     def unhear(self) -> None:
         """Forget what was heard since the last reply: nobody was speaking to us."""

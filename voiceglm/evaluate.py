@@ -1,22 +1,19 @@
 """How good a model is, measured on voices and words it never met.
 
-Every figure comes with the raw rows it was computed from. Text is compared in lower case without
-punctuation.
+Every figure comes with the raw rows it was computed from.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchaudio.functional import edit_distance
 from tqdm import tqdm
 
 from voiceglm.audio import resample
 from voiceglm.chat import VoiceChat
+from voiceglm.error_rate import plain
 from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.interleave import TEXT_ONLY
 from voiceglm.language_model import Sampling, VoiceLM
@@ -32,45 +29,6 @@ class Reader(Protocol):
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:
         """Return the words of (num_samples,) at ``sample_rate`` hertz."""
         ...
-
-
-@dataclass(frozen=True)
-class ErrorRate:
-    """Edits that turn what was heard into what was said, and the length of the latter."""
-
-    edits: int
-    length: int
-
-    @property
-    def percent(self) -> float:
-        """Insertions, deletions and substitutions per 100."""
-        return 100.0 * self.edits / max(1, self.length)
-
-
-def plain(text: str) -> str:
-    """Strip case and punctuation: what two transcripts are compared by."""
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
-
-
-def character_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:
-    """Sum the character errors of rows that hold two texts."""
-    return _errors(rows, said, heard, lambda text: list(plain(text)))
-
-
-def word_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:
-    """Sum the word errors of rows that hold two texts."""
-    return _errors(rows, said, heard, lambda text: plain(text).split())
-
-
-def _errors(
-    rows: Iterable[Row], said: str, heard: str, units: Callable[[str], list[str]]
-) -> ErrorRate:
-    edits = length = 0
-    for row in rows:
-        wanted = units(row[said])
-        edits += edit_distance(wanted, units(row[heard]))
-        length += len(wanted)
-    return ErrorRate(edits, length)
 
 
 def transcripts(reader: Reader, utterances: Sequence[Utterance], *, title: str) -> list[Row]:

@@ -35,6 +35,8 @@ class Utterance:
     ids: list[int] = field(default_factory=list)
     """Of the assistant what it wrote, without the id that ended it; of others from the id that
     opens their turn on."""
+    is_forgotten: bool = False
+    """For want of room; only its place in the conversation is still known."""
 
     def cut(self, num_codes: int, vocabulary: Vocabulary) -> None:
         """Keep ids up to the ``num_codes``-th of speech; all of them if there are fewer."""
@@ -55,12 +57,17 @@ class History:
     """
 
     def __init__(self, vocabulary: Vocabulary, writer: PromptWriter):
-        self.utterances: list[Utterance] = []
         self.instructions = ""
         """What the system prompt says besides, if the model is made to follow it."""
+        self._said: list[Utterance] = []
         self._mode: Mode | None = None
         self._vocabulary = vocabulary
         self._writer = writer
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """What is not forgotten."""
+        return [one for one in self._said if not one.is_forgotten]
 
     def add(self, utterance: Utterance, mode: Mode, before: Utterance | None = None) -> None:
         """Put an utterance before another, by default at the end.
@@ -68,18 +75,19 @@ class History:
         Args:
             utterance: New.
             mode: How the user uttered it; the first decides the system prompt.
-            before: In this history.
+            before: In this history, even if it is forgotten; what was removed precedes nothing.
         """
         if utterance.speaker == "user":
             self._mode = self._mode or mode
-        known = before in self.utterances  # it may have been forgotten for want of room
-        place = self.utterances.index(before) if known and before else len(self.utterances)
-        self.utterances.insert(place, utterance)
+        if before is None or before not in self._said:
+            self._said.append(utterance)
+        else:
+            self._said.insert(self._said.index(before), utterance)
 
     def remove(self, utterance: Utterance) -> None:
-        """Forget an utterance, if it is still known."""
-        if utterance in self.utterances:
-            self.utterances.remove(utterance)
+        """Take an utterance out, and its place with it."""
+        if utterance in self._said:
+            self._said.remove(utterance)
 
     def ids(self) -> list[int]:
         """Return the whole conversation; nothing if nobody said anything."""
@@ -131,9 +139,10 @@ class History:
 
     def keep(self, kept: Kept) -> None:
         """Forget everything else."""
-        for one, ids in kept:
-            one.ids = ids
-        self.utterances = [one for one, _ in kept]
+        ids = dict(kept)
+        for one in self._said:
+            one.is_forgotten = one not in ids
+            one.ids = ids.get(one, [])
 
     def count(self, ids: Iterable[int]) -> tuple[int, int]:
         """Return how many ids are text or special, and how many speech."""

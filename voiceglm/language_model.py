@@ -118,7 +118,13 @@ def read_language_model(
         CheckpointError: If it is unknown, incomplete or damaged.
     """
     folder = resolve(name_or_folder, PART)
-    values = read_config(folder)
+    return _read_rest(folder, read_config(folder))
+
+
+def _read_rest(
+    folder: Path, values: dict[str, Any]
+) -> tuple[LanguageModelConfig, Tokenizer, Vocabulary, PromptFormat]:
+    """Read everything but the weights, given what ``config.json`` says."""
     try:
         if chatglm.is_released(values):
             return chatglm.read_released(folder, values)
@@ -249,8 +255,9 @@ class VoiceLM:
             CheckpointError: If it is unknown, incomplete or damaged.
         """
         folder = resolve(name_or_folder, PART)
-        config, text_tokenizer, vocabulary, prompt_format = read_language_model(folder)
-        released = chatglm.is_released(read_config(folder))
+        values = read_config(folder)
+        config, text_tokenizer, vocabulary, prompt_format = _read_rest(folder, values)
+        released = chatglm.is_released(values)
         with torch.device("meta"):
             network = config.network(vocabulary.size)
         fill(network, _parts(folder, config if released else None, dtype), where=folder)

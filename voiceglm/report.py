@@ -15,6 +15,7 @@ from data_synth.people import people
 from tokenizer.model import SpeechTokenizer
 from voiceglm import evaluate
 from voiceglm.chat import VoiceChat
+from voiceglm.error_rate import character_errors, word_errors
 from voiceglm.errors import CheckpointError
 from voiceglm.files import write_file
 from voiceglm.manifest import Utterance, read_manifest, read_samples
@@ -79,7 +80,7 @@ def measure(what: Measurement) -> Report:
         Figure(what="right replies", value=evaluate.accuracy(rows), unit="%", bar="at least 92"),
         Figure(
             what="word error of the spoken reply against its own text",
-            value=evaluate.word_errors(spoken, "reply", "heard").percent,
+            value=word_errors(spoken, "reply", "heard").percent,
             unit="%",
             bar="at most 15",
         ),
@@ -116,7 +117,7 @@ def _listening(
         rows = evaluate.transcripts(reader, readings, title=f"read {number + 1} of {len(readers)}")
         _keep(what, f"readings_{number + 1}", rows)
         bar = "at most 10" if number < 2 else ""
-        error = evaluate.character_errors(rows)
+        error = character_errors(rows)
         yield Figure(what=f"wrong {title}", value=error.percent, unit="%", bar=bar)
     used = evaluate.codes_used(tokenizer, readings + questions)
     yield Figure(what="codebook in use", value=used, unit="%", bar="at least 60")
@@ -124,7 +125,7 @@ def _listening(
     if clips:
         rows = evaluate.transcripts(tokenizer, clips, title="people")
         _keep(what, "people", rows)
-        error = evaluate.character_errors(rows)
+        error = character_errors(rows)
         yield Figure(
             what="wrong characters, people never trained on", value=error.percent, unit="%"
         )

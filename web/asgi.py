@@ -3,13 +3,16 @@
 from typing import cast
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from websockets.datastructures import Headers
 
 from web.call import DisconnectedError
+from web.gate import NOT_LOCAL
 from web.server import PATHS, Host, choose_subprotocol
 
 
@@ -37,7 +40,29 @@ def routes(host: Host) -> list[BaseRoute]:
 
 def application(host: Host) -> Starlette:
     """Return an application that is nothing but the server, for any ASGI host."""
-    return Starlette(routes=routes(host))
+    return Starlette(routes=routes(host), middleware=[Middleware(NameCheck, host=host)])
+
+
+class NameCheck:
+    """Refuses every request, of a page or of a socket, that calls the server by a wrong name.
+
+    Args:
+        app: What is asked if the name is right.
+        host: Knows which are.
+    """
+
+    def __init__(self, app: ASGIApp, host: Host):
+        self._app = app
+        self._host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one request, or one connection."""
+        app = self._app
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(HTTPConnection(scope).headers.items())
+            if not self._host.admits_name(headers):
+                app = PlainTextResponse(NOT_LOCAL, 403)
+        await app(scope, receive, send)
 
 
 class _Socket:

@@ -20,7 +20,7 @@ from voiceglm.audio import load_speech
 from voiceglm.chat import SAMPLE_RATE
 from voiceglm.errors import VoiceGLMError
 from voiceglm.events import AudioDelta, TextDelta
-from web.asgi import routes
+from web.asgi import NameCheck, routes
 from web.items import remember
 from web.server import Host
 
@@ -101,6 +101,7 @@ def application(host: Host) -> FastAPI:
         host.close()
 
     app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(NameCheck, host=host)
     app.router.routes.extend(routes(host))
     app.mount("/talk", StaticFiles(directory=STATIC))  # Gradio has a /static of its own
     return gr.mount_gradio_app(app, blocks(host), path="/", ssr_mode=False, footer_links=[])

@@ -29,7 +29,7 @@ from web.call import Call, Connection, DisconnectedError
 from web.ear import Ear
 from web.errors import ClientError
 from web.events import Events
-from web.gate import Gate, Refusal
+from web.gate import NOT_LOCAL, Gate, Refusal
 from web.metrics import Metrics, resident_mb
 from web.session import Limits, Session
 from web.settings import Settings
@@ -93,6 +93,13 @@ class Host:
         if self.gate.allows_origin(headers.get("Origin"), headers.get("Host")):
             return True
         self.metrics.refused.labels("origin").inc()
+        return False
+
+    def admits_name(self, headers: Headers) -> bool:
+        """Say whether the server may be called as it was, and count it if not."""
+        if self.gate.allows_name(headers.get("Host")):
+            return True
+        self.metrics.refused.labels("host").inc()
         return False
 
     def fresh_chat(self) -> VoiceChat:
@@ -227,6 +234,8 @@ class Server:
         """Answer what is no conversation; None lets the handshake go on."""
         path = urlsplit(request.path).path
         host = self.host
+        if not host.admits_name(request.headers):
+            return connection.respond(http.HTTPStatus.FORBIDDEN, NOT_LOCAL)
         if path == "/health":
             status = http.HTTPStatus.SERVICE_UNAVAILABLE if host.is_draining else http.HTTPStatus.OK
             return connection.respond(status, json.dumps(host.health()) + "\n")

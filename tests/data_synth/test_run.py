@@ -127,7 +127,7 @@ import threading
 import time
 
 def lurk():
-    while "data_synth.step" not in sys.modules or not hasattr(sys.modules["data_synth.step"], "OneRank"):
+    while not hasattr(sys.modules.get("data_synth.step"), "OneRank"):
         time.sleep(0.001)
     import os
     step = sys.modules["data_synth.step"]
@@ -195,7 +195,7 @@ def test_a_model_that_changes_is_refused(tmp_path: Path, texts: Path) -> None:
     planned(tmp_path / "corpus", [texts], tiny_config(model))
     path = model / "text_to_token" / "config.json"
     path.write_text(path.read_text() + " ")
-    with pytest.raises(CheckpointError, match="text_to_token of .* is not the one"):
+    with pytest.raises(CheckpointError, match=r"text_to_token of .* is not the one"):
         run(tmp_path / "corpus", 1)
 
 

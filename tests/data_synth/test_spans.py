@@ -2,6 +2,7 @@
 
 import random
 import statistics
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def test_spans_are_apart_and_inside(num_units: int, config: SpanConfig) -> None:
     for start, end in found:
         assert 0 <= start < end <= num_units
         assert end - start <= config.max_length
-    assert all(b[0] - a[1] >= config.gap for a, b in zip(found, found[1:], strict=False))
+    assert all(b[0] - a[1] >= config.gap for a, b in pairwise(found))
 
 
 @given(st.text(alphabet="ab 你好，。\n1\u3000😀é", max_size=300), CONFIGS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from voiceglm.chat import VoiceChat
-from voiceglm.errors import AudioError, ConfigError
+from voiceglm.errors import AudioError, ConfigError, EngineError
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
 from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
 from voiceglm.prompt import PromptFormat, PromptWriter
@@ -62,10 +62,14 @@ class Brain:
         self.caches: list[ReplyCache | None] = []
         self.samplings: list[Sampling] = []
         self.prefilled: list[list[int]] = []
+        self.failures = 0  # that are still to come
         self.context_length = self.conversation_length = 200
 
     def prefill(self, ids: Sequence[int], cache: ReplyCache) -> None:
         self.prefilled.append(list(ids))
+        if self.failures:
+            self.failures -= 1
+            raise EngineError("the engine is away")
 
     def text_stream(self) -> TextStream:
         return TextStream(TEXT)
@@ -293,6 +297,20 @@ def test_a_turn_that_was_heard_is_answered_like_a_recording() -> None:
     assert brain.prompts[0][: len(begun)] == begun
     conversation.hear(NOISE[:1_500])
     assert brain.prefilled[1] == [*conversation.history, *writer.begin_speech_turn([0])]
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_an_engine_that_fails_while_the_user_speaks_loses_nothing(failures: int) -> None:
+    conversation, brain, _ = chat(REPLY + STOP)
+    brain.failures = failures
+    for _ in range(3):
+        conversation.hear(NOISE[:1_280])
+    writer = Brain.writer
+    begun = [writer.begin_speech_turn(range(n)) for n in (1, 2, 3)]
+    assert brain.prefilled == [writer.opening("speech") + turn for turn in begun], "asked again"
+    conversation.commit()
+    assert text_of(list(conversation.respond())) == "It is four."
+    assert brain.prompts == [writer.opening("speech") + writer.speech_turn([0, 1, 2, 39])]
 
 
 def test_what_was_not_meant_for_us_is_forgotten() -> None:

@@ -8,15 +8,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from voiceglm.evaluate import (
-    accuracy,
-    accuracy_by_skill,
-    character_errors,
-    conversations,
-    plain,
-    transcripts,
-    word_errors,
-)
+from voiceglm.error_rate import character_errors, plain, word_errors
+from voiceglm.evaluate import accuracy, accuracy_by_skill, conversations, transcripts
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
 from voiceglm.manifest import Utterance
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from voiceglm import language_model
+from voiceglm.checkpoint import read_config
 from voiceglm.errors import CheckpointError, ConfigError
 from voiceglm.interleave import REPLY, SPEECH_ONLY, TEXT_ONLY, Kind
 from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
@@ -206,6 +208,19 @@ def test_saving_keeps_everything_but_half_the_precision(
     loaded.save(tmp_path / "again")
     again = VoiceLM.from_pretrained(tmp_path / "again")
     assert list(again.generate(prompt, GREEDY)) == list(loaded.generate(prompt, GREEDY))
+
+
+def test_a_configuration_is_read_once(
+    model: VoiceLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read twice, it might have been replaced in between."""
+    model.save(tmp_path / "language_model")
+    read: list[Path] = []
+    monkeypatch.setattr(
+        language_model, "read_config", lambda folder: read.append(folder) or read_config(folder)
+    )
+    VoiceLM.from_pretrained(tmp_path)
+    assert read == [tmp_path / "language_model"]
 
 
 def test_damaged_checkpoints(model: VoiceLM, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The page in a real browser with a fake microphone that plays a real question."""
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from playwright.sync_api import (
     Page,
     Playwright,
     ViewportSize,
+    WebSocket,
     sync_playwright,
 )
 
@@ -167,6 +169,46 @@ def test_writing_on_a_telephone(playwright: Playwright, address: str, tmp_path: 
     assert watched.replies() == [ANSWER]
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], "nothing is wider than the screen"
+    watched.check()
+    browser.close()
+
+
+WRITE = """(texts) => texts.forEach((text) => {
+  document.querySelector('[data-part="text"]').value = text;
+  document.querySelector('[data-part="form"]').requestSubmit();
+})"""
+
+
+def test_writing_interrupts_what_was_asked_before(
+    playwright: Playwright, address: str, tmp_path: Path
+) -> None:
+    browser = launch(playwright, recording(tmp_path / "none.wav"))
+    page = browser.new_page(viewport=LAPTOP)
+    sent: list[str] = []
+    endings: list[str] = []
+
+    def watch(socket: WebSocket) -> None:
+        socket.on("framesent", lambda data: sent.append(json.loads(data)["type"]))
+        socket.on("framereceived", received)
+
+    def received(data: str | bytes) -> None:
+        event = json.loads(data)
+        if event["type"] == "response.done":
+            endings.append(event["response"]["status"])
+
+    page.on("websocket", watch)
+    watched = Watched(page, address)
+    page.evaluate(WRITE, ["Hello.", "Count from one to ten."])  # both while the call is opened
+    watched.wait_for("window.voiceglm?.isTalking")
+    assert sent.count("response.create") == 1
+    page.evaluate(WRITE, ["What is the capital of France?"])
+    watched.wait_for("window.voiceglm.stats.cleared > 0")
+    watched.wait_for("!window.voiceglm.isTalking && !window.voiceglm.isAnswering")
+    asked = ["conversation.item.create", "response.create"]
+    assert sent[-3:] == ["conversation.item.truncate", *asked]
+    assert len(endings) == 2
+    assert endings[-1] == "completed", "what nano says to that is another matter"
+    assert page.inner_text('[data-part="trouble"]') == ""
     watched.check()
     browser.close()
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -84,19 +85,32 @@ def reply(name: str, **changes: Any) -> actions.Reply:
     return actions.Reply(**{**order.__dict__, **changes})
 
 
-def talkers(
-    models: list[Model], heard: list[tuple[int, Report]], workers: int = 1
-) -> tuple[list[Talker], ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(workers)
-
-    def make(n: int, model: Model) -> Talker:
-        chat = VoiceChat(model, model, model)
-        return Talker(chat, pool, lambda report: heard.append((n, report)))
-
-    return [make(n, model) for n, model in enumerate(models)], pool
+Heard = list[tuple[int, Report]]  # with the number of the talker
 
 
-async def until(heard: list[tuple[int, Report]], *kinds: type, count: int = 1) -> None:
+@asynccontextmanager
+async def talking(*models: Model) -> AsyncIterator[tuple[list[Talker], Heard]]:
+    """Have talkers that share one thread do orders, and write down what they report."""
+    heard: Heard = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def make(n: int, model: Model) -> Talker:
+            chat = VoiceChat(model, model, model)
+            return Talker(chat, pool, lambda report: heard.append((n, report)))
+
+        talkers = [make(n, model) for n, model in enumerate(models)]
+        running = [asyncio.ensure_future(talker.run()) for talker in talkers]
+        try:
+            yield talkers, heard
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for talker in talkers:
+                await talker.close()
+
+
+async def until(heard: Heard, *kinds: type, count: int = 1) -> None:
     async def poll() -> None:
         while sum(isinstance(report, kinds) for _, report in heard) < count:
             await asyncio.sleep(STEP / 2)
@@ -106,19 +120,14 @@ async def until(heard: list[tuple[int, Report]], *kinds: type, count: int = 1) -
 
 def test_nobody_waits_for_another_reply_to_end() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
-        found, pool = talkers([Model(), Model(), Model()], heard)
-        running = [asyncio.ensure_future(talker.run()) for talker in found]
-        for n, talker in enumerate(found):
-            talker.order(reply(f"r{n}"))
-        await until(heard, Ended, count=3)
-        order = [n for n, report in heard if isinstance(report, Wrote | Sounded)]
-        shared = order[: len(order) // 2]
-        runs = max(len(list(run)) for run in split(shared))
-        assert runs <= 2, "one thread, and the three take turns"
-        for task in running:
-            task.cancel()
-        pool.shutdown()
+        async with talking(Model(), Model(), Model()) as (talkers, heard):
+            for n, talker in enumerate(talkers):
+                talker.order(reply(f"r{n}"))
+            await until(heard, Ended, count=3)
+            order = [n for n, report in heard if isinstance(report, Wrote | Sounded)]
+            shared = order[: len(order) // 2]
+            runs = max(len(list(run)) for run in split(shared))
+            assert runs <= 2, "one thread, and the three take turns"
 
     run(work)
 
@@ -134,30 +143,25 @@ def split(values: list[int]) -> Iterator[list[int]]:
 
 def test_a_reply_that_is_stopped_stops_within_a_step() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
         model = Model(ids=500)
-        (talker,), pool = talkers([model], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(actions.Say("q", "user", "one", None))
-        talker.order(reply("first"))
-        talker.order(reply("never"))
-        await until(heard, Sounded, count=3)
-        talker.stop("first")
-        talker.stop("never")
-        written = model.written
-        talker.order(actions.Cut("item of first", 80.0))
-        talker.order(actions.Say("q2", "user", "two", None))
-        talker.order(reply("second"))
-        while len(model.prompts) < 2:
-            await asyncio.sleep(STEP)
-        assert model.written <= written + 2, "the step that was running"
-        assert not [r for _, r in heard if isinstance(r, Ended)]
-        assert all(r.response_id != "never" for _, r in heard if isinstance(r, Wrote))
-        kept = model.prompts[1][len(model.prompts[0]) :]
-        assert sum(map(VOCABULARY.is_speech, kept)) == 1, "80 ms were heard"
-        running.cancel()
-        await talker.close()
-        pool.shutdown()
+        async with talking(model) as ((talker,), heard):
+            talker.order(actions.Say("q", "user", "one", None))
+            talker.order(reply("first"))
+            talker.order(reply("never"))
+            await until(heard, Sounded, count=3)
+            talker.stop("first")
+            talker.stop("never")
+            written = model.written
+            talker.order(actions.Cut("item of first", 80.0))
+            talker.order(actions.Say("q2", "user", "two", None))
+            talker.order(reply("second"))
+            while len(model.prompts) < 2:
+                await asyncio.sleep(STEP)
+            assert model.written <= written + 2, "the step that was running"
+            assert not [r for _, r in heard if isinstance(r, Ended)]
+            assert all(r.response_id != "never" for _, r in heard if isinstance(r, Wrote))
+            kept = model.prompts[1][len(model.prompts[0]) :]
+            assert sum(map(VOCABULARY.is_speech, kept)) == 1, "80 ms were heard"
 
     run(work)
 
@@ -167,135 +171,107 @@ def test_a_reply_that_is_stopped_stops_within_a_step() -> None:
 )
 def test_a_failure_is_told_and_the_next_reply_is_made(error: type[Exception], message: str) -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
         model = Model(ids=4, fails=error)
-        (talker,), pool = talkers([model], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(reply("first"))
-        await until(heard, Ended)
-        model.fails = None
-        talker.order(reply("second"))
-        await until(heard, Ended, count=2)
-        endings = [r.ending for _, r in heard if isinstance(r, Ended)]
-        assert (endings[0].status, endings[0].error) == ("failed", message)
-        assert endings[1].status == "completed"
-        running.cancel()
-        pool.shutdown()
+        async with talking(model) as ((talker,), heard):
+            talker.order(reply("first"))
+            await until(heard, Ended)
+            model.fails = None
+            talker.order(reply("second"))
+            await until(heard, Ended, count=2)
+            endings = [r.ending for _, r in heard if isinstance(r, Ended)]
+            assert (endings[0].status, endings[0].error) == ("failed", message)
+            assert endings[1].status == "completed"
 
     run(work)
 
 
 def test_a_silent_turn_is_no_turn_and_the_reply_to_it_says_why() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
         model = Model(ids=4)
-        (talker,), pool = talkers([model], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(actions.Hear(torch.zeros(16_000)))
-        talker.order(actions.Commit("silent"))
-        talker.order(reply("first"))
-        talker.order(actions.Hear(torch.rand(16_000)))
-        talker.order(actions.Commit("spoken"))
-        talker.order(reply("second"))
-        talker.transcribe(actions.Transcribe("silent", torch.zeros(16_000)))
-        talker.transcribe(actions.Transcribe("spoken", torch.rand(16_000)))
-        await until(heard, Ended, count=2)
-        await until(heard, Transcribed, count=2)
-        endings = [r.ending for _, r in heard if isinstance(r, Ended)]
-        assert "silent" in (endings[0].error or "")
-        assert endings[1].status == "completed"
-        assert model.prompts == [
-            Model.writer.opening("speech") + Model.writer.speech_turn([3, 4])
-        ], "of the silence nothing is left"
-        texts = {r.item_id: r.text for _, r in heard if isinstance(r, Transcribed)}
-        assert texts == {"silent": None, "spoken": "words"}
-        running.cancel()
-        await talker.close()
-        pool.shutdown()
+        async with talking(model) as ((talker,), heard):
+            talker.order(actions.Hear(torch.zeros(16_000)))
+            talker.order(actions.Commit("silent"))
+            talker.order(reply("first"))
+            talker.order(actions.Hear(torch.rand(16_000)))
+            talker.order(actions.Commit("spoken"))
+            talker.order(reply("second"))
+            talker.transcribe(actions.Transcribe("silent", torch.zeros(16_000)))
+            talker.transcribe(actions.Transcribe("spoken", torch.rand(16_000)))
+            await until(heard, Ended, count=2)
+            await until(heard, Transcribed, count=2)
+            endings = [r.ending for _, r in heard if isinstance(r, Ended)]
+            assert "silent" in (endings[0].error or "")
+            assert endings[1].status == "completed"
+            assert model.prompts == [
+                Model.writer.opening("speech") + Model.writer.speech_turn([3, 4])
+            ], "of the silence nothing is left"
+            texts = {r.item_id: r.text for _, r in heard if isinstance(r, Transcribed)}
+            assert texts == {"silent": None, "spoken": "words"}
 
     run(work)
 
 
 def test_answers_outside_the_conversation_leave_it_alone() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
         model = Model(ids=4)
-        (talker,), pool = talkers([model], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(actions.Say("a", "user", "one", None))
-        only = (actions.Say("b", "user", "two", None),)
-        talker.order(reply("aside", only=only, beside=True, aloud=False))
-        await until(heard, Ended)
-        talker.order(reply("inside"))
-        await until(heard, Ended, count=2)
-        writer = Model.writer
-        assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
-        assert model.prompts[1] == writer.opening("text") + writer.text_turn("one")
-        assert not [r for _, r in heard if isinstance(r, Sounded) and r.response_id == "aside"]
-        running.cancel()
-        pool.shutdown()
+        async with talking(model) as ((talker,), heard):
+            talker.order(actions.Say("a", "user", "one", None))
+            only = (actions.Say("b", "user", "two", None),)
+            talker.order(reply("aside", only=only, beside=True, aloud=False))
+            await until(heard, Ended)
+            talker.order(reply("inside"))
+            await until(heard, Ended, count=2)
+            writer = Model.writer
+            assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
+            assert model.prompts[1] == writer.opening("text") + writer.text_turn("one")
+            assert not [r for _, r in heard if isinstance(r, Sounded) and r.response_id == "aside"]
 
     run(work)
 
 
 def test_an_answer_beside_is_made_while_another_is() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
-        (talker,), pool = talkers([Model(ids=60)], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(actions.Say("a", "user", "one", None))
-        talker.order(reply("inside"))
-        await until(heard, Wrote)
-        only = (actions.Say("b", "user", "two", None),)
-        talker.order(reply("beside", only=only, beside=True))
-        talker.order(reply("left", only=only, beside=True))
-        talker.stop("left")
-        await until(heard, Ended, count=2)
-        names = [r.response_id for _, r in heard if isinstance(r, Wrote)]
-        assert names.index("beside") < len(names) - names[::-1].index("inside"), "side by side"
-        assert "left" not in names
-        running.cancel()
-        await talker.close()
-        pool.shutdown()
+        async with talking(Model(ids=60)) as ((talker,), heard):
+            talker.order(actions.Say("a", "user", "one", None))
+            talker.order(reply("inside"))
+            await until(heard, Wrote)
+            only = (actions.Say("b", "user", "two", None),)
+            talker.order(reply("beside", only=only, beside=True))
+            talker.order(reply("left", only=only, beside=True))
+            talker.stop("left")
+            await until(heard, Ended, count=2)
+            names = [r.response_id for _, r in heard if isinstance(r, Wrote)]
+            assert names.index("beside") < len(names) - names[::-1].index("inside"), "side by side"
+            assert "left" not in names
 
     run(work)
 
 
 def test_an_answer_to_something_else_is_remembered() -> None:
     async def work() -> None:
-        heard: list[tuple[int, Report]] = []
         model = Model(ids=4)
-        (talker,), pool = talkers([model], heard)
-        running = asyncio.ensure_future(talker.run())
-        talker.order(actions.Say("a", "user", "one", None))
-        talker.order(reply("other", only=(actions.Say("b", "user", "two", None),)))
-        talker.order(actions.Say("c", "user", "three", None))
-        talker.order(reply("next"))
-        await until(heard, Ended, count=2)
-        writer = Model.writer
-        assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
-        said = model.prompts[1]
-        opening = writer.opening("text") + writer.text_turn("one")
-        assert said[: len(opening)] == opening, "what was asked instead is not"
-        assert sum(map(VOCABULARY.is_speech, said)) == 2, "of the other answer"
-        running.cancel()
-        await talker.close()
-        pool.shutdown()
+        async with talking(model) as ((talker,), heard):
+            talker.order(actions.Say("a", "user", "one", None))
+            talker.order(reply("other", only=(actions.Say("b", "user", "two", None),)))
+            talker.order(actions.Say("c", "user", "three", None))
+            talker.order(reply("next"))
+            await until(heard, Ended, count=2)
+            writer, said = Model.writer, model.prompts[1]
+            assert model.prompts[0] == writer.opening("text") + writer.text_turn("two")
+            opening = writer.opening("text") + writer.text_turn("one")
+            assert said[: len(opening)] == opening, "what was asked instead is not"
+            assert sum(map(VOCABULARY.is_speech, said)) == 2, "of the other answer"
 
     run(work)
 
 
 def test_who_is_behind_says_so() -> None:
     async def work() -> None:
-        (talker,), pool = talkers([Model()], [])
-        assert not talker.is_behind
-        for _ in range(130):
-            talker.order(actions.Hear(torch.zeros(16_000)))
-        assert talker.is_behind, "two minutes of sound"
-        running = asyncio.ensure_future(talker.run())
-        while talker.is_behind:
-            await asyncio.sleep(STEP)
-        running.cancel()
-        pool.shutdown()
+        async with talking(Model()) as ((talker,), _):
+            for _ in range(130):
+                talker.order(actions.Hear(torch.zeros(16_000)))
+            assert talker.is_behind, "two minutes of sound"
+            while talker.is_behind:
+                await asyncio.sleep(STEP)
 
     run(work)

@@ -1,6 +1,7 @@
 """``voiceglm serve``: a Realtime server that any OpenAI Realtime client can talk to."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,12 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every server has."""
     add_model_arguments(parser)
     parser.add_argument("--device", default="cpu", help="where models compute, such as cuda")
-    parser.add_argument("--workers", type=positive, help="threads for models; one per core")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        help="threads for models; by default one per core, with --engine vllm one per session, for "
+        "they mostly wait",
+    )
     parser.add_argument("--max-sessions", type=positive, default=16, help="at the same time")
     parser.add_argument(
         "--api-key",
@@ -85,14 +91,15 @@ def make_host(args: argparse.Namespace) -> "Host":
     """
     from voiceglm.language_model import Sampling
     from voiceglm.pretrained import load_chat
-    from web.gate import LOCAL, Gate
+    from web.gate import Gate, is_local
     from web.logs import set_up
     from web.server import Host, ServerOptions
     from web.session import Limits
     from web.turns import Patience
 
-    gate = Gate(tuple(_keys(args.api_key)), tuple(args.origin))
-    if args.host not in LOCAL and not gate.keys:
+    keys = tuple(_keys(args.api_key))
+    gate = Gate(keys, tuple(args.origin), only_local=not keys)
+    if not keys and not is_local(args.host):
         raise ConfigError(
             f"--host {args.host} lets others connect: give --api-key, or listen on 127.0.0.1"
         )
@@ -106,10 +113,10 @@ def make_host(args: argparse.Namespace) -> "Host":
     options = ServerOptions(
         model=Path(str(args.model)).name,
         max_sessions=args.max_sessions,
+        workers=args.workers or _workers(args),
         drain_seconds=args.drain_seconds,
         limits=limits,
         patience=Patience(min_interruption_ms=args.min_interruption_ms),
-        **({"workers": args.workers} if args.workers else {}),
     )
     if (args.engine == "vllm") != bool(args.engine_url):
         raise ConfigError("--engine vllm and --engine-url go together")
@@ -121,6 +128,13 @@ def make_host(args: argparse.Namespace) -> "Host":
         engine_key=args.engine_key,
     )
     return Host(chat, options, gate)
+
+
+def _workers(args: argparse.Namespace) -> int:
+    """Return how many threads models get, if nobody says it."""
+    cores = os.cpu_count() or 1
+    # A thread that waits for a server elsewhere must not be one that another session needs.
+    return max(cores, args.max_sessions) if args.engine_url else cores
 
 
 async def _serve(server: "Server", address: str, port: int) -> None:

@@ -3,6 +3,7 @@
 const DUCKED = 0.25; // loudness of the reply while the user may be interrupting
 const LOUD = 0.04; // of the microphone, behind its echo cancellation
 const DUCK_MS = 350; // without being interrupted, until the reply is as loud as before
+const ASKED = "asked"; // marks our request for a reply, should the server refuse it
 
 /** Say why the microphone cannot be had, and what to do; null if it can. */
 export function obstacle() {
@@ -37,8 +38,13 @@ export class Call extends EventTarget {
     this.key = key;
     this.stats = { underruns: 0, queuedMs: 0, latencyMs: null, cleared: 0, clearMs: null };
     this.loudAt = 0; // when the user was last loud
-    this.speaker = null; // the item that is being played
     this.isTalking = false;
+    this.isAnswering = false; // from asking for a reply until the server has ended it
+    this.reply = null; // the response that is wanted, until it is interrupted
+    this.item = null; // what it says, until that has been heard or interrupted
+    this.clearing = 0; // questions to the loudspeaker what was heard that it has not answered yet
+    this.written = []; // items that wait to be sent
+    this.owesReply = false; // to what was written
     this.heard = []; // recent samples of both sides, for the picture
   }
 
@@ -111,13 +117,26 @@ export class Call extends EventTarget {
 
   /** Say something in writing. It interrupts, as speech does. */
   write(text) {
-    this.interrupt();
-    if (this.isAnswering) this.send("response.cancel");
     const content = [{ type: "input_text", text }];
-    const item = { type: "message", role: "user", content };
-    this.send("conversation.item.create", { item });
-    this.send("response.create");
+    this.written.push({ type: "message", role: "user", content });
     this.spokenAt = performance.now();
+    this.insist();
+  }
+
+  /** Have what was written answered, and whatever is being answered left. */
+  insist() {
+    this.owesReply = true;
+    if (this.isAnswering && this.item) this.send("response.cancel", { response_id: this.reply });
+    this.interrupt();
+  }
+
+  /** Send what was written once it is known what was heard, and nothing is being answered. */
+  proceed() {
+    if (!this.owesReply || this.clearing || this.isAnswering) return;
+    for (const item of this.written.splice(0)) this.send("conversation.item.create", { item });
+    this.send("response.create", { event_id: ASKED });
+    this.owesReply = false;
+    this.isAnswering = true;
   }
 
   mute(muted) {
@@ -161,6 +180,7 @@ export class Call extends EventTarget {
       this.onCleared(data);
     } else if (data.finished !== undefined) {
       this.isTalking = false;
+      if (data.finished === this.item) this.item = null;
       this.tell("silent");
     } else {
       this.onProgress(data);
@@ -172,7 +192,6 @@ export class Call extends EventTarget {
     this.isTalking = data.playing;
     this.stats.underruns = data.underruns;
     this.stats.queuedMs = data.queuedMs;
-    this.speaker = data.item;
     this.tell("level", { who: "assistant", level: data.level });
   }
 
@@ -188,18 +207,18 @@ export class Call extends EventTarget {
     this.stats.cleared += dropped;
     this.stats.clearMs = Math.round(performance.now() - this.clearedAt);
     this.isTalking = false;
-    if (item === null || item === this.truncated || !dropped) return;
-    this.truncated = item;
-    this.send("conversation.item.truncate", {
-      item_id: item,
-      content_index: 0,
-      audio_end_ms: Math.floor(ms),
-    });
+    this.clearing -= 1;
+    const heard = { content_index: 0, audio_end_ms: Math.floor(ms) };
+    if (item !== null) this.send("conversation.item.truncate", { item_id: item, ...heard });
+    this.proceed();
   }
 
+  /** Fall silent; nothing more of the reply is wanted, not even what is on its way. */
   interrupt() {
     this.clearedAt = performance.now();
-    this.playback.port.postMessage({ do: "clear" });
+    this.clearing += 1;
+    this.playback.port.postMessage({ do: "clear", item: this.item });
+    if (this.item) this.reply = this.item = null; // a reply without an item waits for onItem
   }
 
   /** Keep the newest samples of a side, a sixth of them, for the picture. */
@@ -213,12 +232,15 @@ export class Call extends EventTarget {
 
   onEvent(event) {
     this.lastEventAt = performance.now();
+    const { response_id: reply } = event;
+    if (reply && reply !== this.reply) return; // it was interrupted
     const handlers = {
       "session.created": () => this.tell("ready", { session: event.session }),
       "session.updated": () => this.tell("settings", { session: event.session }),
       "input_audio_buffer.speech_started": () => this.onSpeech(event),
       "input_audio_buffer.speech_stopped": () => this.onSilence(event),
-      "response.created": () => this.onReply(),
+      "response.created": () => this.onReply(event),
+      "response.output_item.added": () => this.onItem(event),
       "response.output_audio.delta": () => this.onSound(event),
       "response.output_audio.done": () => this.playback.port.postMessage({ do: "end" }),
       "response.output_audio_transcript.delta": () =>
@@ -226,7 +248,7 @@ export class Call extends EventTarget {
       "conversation.item.input_audio_transcription.completed": () =>
         this.tell("text", { who: "user", id: event.item_id, text: event.transcript }),
       "response.done": () => this.onReplyDone(event),
-      error: () => this.tell("trouble", { message: event.error.message }),
+      error: () => this.onError(event),
     };
     handlers[event.type]?.();
   }
@@ -243,9 +265,15 @@ export class Call extends EventTarget {
     this.tell("thinking");
   }
 
-  onReply() {
+  onReply({ response }) {
     this.isAnswering = true;
+    this.reply = response.id;
     this.playback.port.postMessage({ do: "begin" });
+  }
+
+  onItem({ item }) {
+    this.item = item.id;
+    if (this.owesReply) this.insist(); // something was written before there was one to truncate
   }
 
   onSound(event) {
@@ -259,5 +287,13 @@ export class Call extends EventTarget {
     const { status, status_details: details } = event.response;
     if (status === "failed") this.tell("trouble", { message: details.error.message });
     this.tell("stats");
+    this.proceed();
+  }
+
+  onError({ error }) {
+    if (error.code === "response_cancel_not_active") return; // it ended while we said so
+    if (error.code === "conversation_already_has_active_response") return this.insist();
+    if (error.event_id === ASKED) this.isAnswering = false;
+    this.tell("trouble", { message: error.message });
   }
 }

@@ -12,6 +12,7 @@ export function start(panel) {
   const find = (name) => panel.querySelector(`[data-part="${name}"]`);
   const view = new View(find);
   let call = null;
+  let opening = null; // settled once the call can be written to
 
   const settings = () => ({
     instructions: find("instructions").value,
@@ -56,7 +57,7 @@ export function start(panel) {
       const reason = obstacle();
       if (reason) return view.trouble(reason);
       view.busy();
-      await open(true);
+      await (opening = open(true));
     }),
   );
   find("mute").addEventListener("click", () => {
@@ -70,9 +71,10 @@ export function start(panel) {
     if (!text) return;
     find("text").value = "";
     guarded(async () => {
-      if (!call) await open(false);
+      if (!call) opening = open(false);
+      await opening;
       view.said("user", `written-${Date.now()}`, text);
-      call.write(text);
+      call?.write(text);
     });
   });
   for (const part of ["instructions", "patience"]) {

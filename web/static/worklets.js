@@ -110,13 +110,13 @@ class Playback extends AudioWorkletProcessor {
 
   end() {
     this.ended = true;
+    if (!this.queue.length) this.starve();
   }
 
-  clear() {
-    const dropped = this.queued();
-    const item = this.queue[0]?.item ?? this.item; // it may not have begun to sound
-    const ms = item === this.item ? this.ms() : 0;
-    this.port.postMessage({ cleared: true, item, ms, dropped });
+  /** Drop what has not sounded and say how much of an item has. */
+  clear({ item }) {
+    const ms = item === this.item ? this.ms() : 0; // it may not have begun to sound
+    this.port.postMessage({ cleared: true, item, ms, dropped: this.queued() });
     this.queue = [];
     this.playing = false;
     this.ended = true;
