@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow
-import zstandard
 from pyarrow import parquet
 
 from voiceglm.errors import SourceError
@@ -130,7 +129,7 @@ def read_rows(
             yield _document(path, number, row, columns)
 
 
-_UNREADABLE = (OSError, EOFError, ValueError, pyarrow.ArrowException, zstandard.ZstdError)
+_UNREADABLE = (OSError, EOFError, ValueError, pyarrow.ArrowException)
 Row = Mapping[str, Any] | str  # or why there is none
 
 
@@ -170,15 +169,12 @@ def _json_rows(path: Path, start: int, stop: int, place: int | None) -> Iterator
     number = first = 0 if place is None else start
     try:
         with _open(path) as file:
-            file.seek(place or 0)
-            for number in range(first, stop):
-                line = file.readline(MAX_LINE)
-                if len(line) == MAX_LINE and not line.endswith(b"\n"):
-                    while (more := file.readline(MAX_LINE)) and not more.endswith(b"\n"):
-                        pass
-                    line = b""
-                if number >= start:
-                    yield number, _json_row(line)
+            if place:
+                file.seek(place)
+            for _ in range(first, start):
+                _line(file)
+            for number in range(start, stop):
+                yield number, _json_row(_line(file))
         return
     except _UNREADABLE as error:  # such as a compressed file that is damaged in the middle
         reason = f"unreadable: {_first_line(error)}"
@@ -186,9 +182,17 @@ def _json_rows(path: Path, start: int, stop: int, place: int | None) -> Iterator
         yield rest, reason
 
 
+def _line(file: IO[bytes]) -> bytes:
+    """Read a line; of one that is too long nothing but its end."""
+    line = part = file.readline(MAX_LINE)
+    while len(part) == MAX_LINE and not part.endswith(b"\n"):
+        line, part = b"", file.readline(MAX_LINE)
+    return line
+
+
 def _json_row(line: bytes) -> Row:
     if not line.strip():
-        return "empty line"
+        return "empty or endless line"
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError:
@@ -222,17 +226,18 @@ def _parquet_rows(path: Path, start: int, stop: int, columns: Columns) -> Iterat
 def _group_rows(
     file: parquet.ParquetFile, group: int, begins: int, inside: range, wanted: list[str]
 ) -> Iterator[tuple[int, Row]]:
-    number = begins
+    behind = inside.start  # of those that were read
+    batches = file.iter_batches(BATCH, row_groups=[group], columns=wanted)
+    rows = (row for batch in batches for row in batch.to_pylist())
     try:
-        for batch in file.iter_batches(BATCH, row_groups=[group], columns=wanted):
-            for row in batch.to_pylist():
-                if number in inside:
-                    yield number, row
-                number += 1
+        for number, row in enumerate(rows, start=begins):
+            if number in inside:
+                behind = number + 1
+                yield number, row
         return
     except _UNREADABLE as error:  # a damaged page, or text that is not UTF-8
         reason = f"unreadable: {_first_line(error)}"
-    for rest in range(max(number, inside.start), inside.stop):
+    for rest in range(behind, inside.stop):
         yield rest, reason
 
 
@@ -243,11 +248,8 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         with gzip.open(path, "rb") as file:
             yield file  # type: ignore[misc]  it is one
     elif suffix == ".jsonl.zst":
-        with (
-            path.open("rb") as packed,
-            zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as stream,
-        ):
-            yield io.BufferedReader(stream)  # type: ignore[arg-type]
+        with pyarrow.input_stream(str(path), compression="zstd") as stream:
+            yield io.BufferedReader(stream)  # type: ignore[arg-type]  it reads like one
     else:
         with path.open("rb") as file:
             yield file
