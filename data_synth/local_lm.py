@@ -62,6 +62,7 @@ class LocalEngine:
         """See :class:`Engine`."""
         del self._network, self._head
 
+    @torch.inference_mode()
     def _batch(
         self,
         numbers: list[int],
@@ -71,35 +72,33 @@ class LocalEngine:
     ) -> Iterator[tuple[int, int]]:
         """Continue one batch and yield ids with the number of the prompt they belong to."""
         device = self._head.device
-        with torch.inference_mode():
-            ids, mask = _pad_left([prompts[n] for n in numbers], device)  # (B, L) each
-            past = Cache(layer_class_to_replicate=_RoomyLayer)
-            room = [max_new[n] for n in numbers]
-            while numbers:
-                positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-                states = self._network.model(
-                    ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=past,
-                    use_cache=True,
-                ).last_hidden_state[:, -1]
-                chosen = self._choose(states, generator)  # (B,)
-                listed = chosen.tolist()
-                yield from zip(numbers, listed, strict=True)
-                room = [left - 1 for left in room]
-                goes_on = [n for n, left in enumerate(room) if left > 0 and listed[n] != self._end]
-                if not goes_on:
-                    return
-                # Rows that ended are dropped once they are a quarter: copying costs, too.
-                if len(goes_on) < 0.75 * len(numbers):
-                    kept = torch.tensor(goes_on, device=device)
-                    past.batch_select_indices(kept)
-                    chosen, mask = chosen[kept], mask[kept]
-                    numbers = [numbers[n] for n in goes_on]
-                    room = [room[n] for n in goes_on]
-                ids = chosen[:, None]
-                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        ids, mask = _pad_left([prompts[n] for n in numbers], device)  # (B, L) each
+        past = Cache(layer_class_to_replicate=_RoomyLayer)
+        room = [max_new[n] for n in numbers]  # 0 of those that have ended
+        while any(room):
+            positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            states = self._network.model(
+                ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=past,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            chosen = self._choose(states, generator)  # (B,)
+            listed = chosen.tolist()
+            for place, id_ in enumerate(listed):
+                if room[place]:
+                    yield numbers[place], id_
+                    room[place] = 0 if id_ == self._end else room[place] - 1
+            kept = [place for place, left in enumerate(room) if left]
+            # Rows that ended are dropped once they are a quarter: copying costs, too.
+            if len(kept) < 0.75 * len(numbers):
+                rows = torch.tensor(kept, device=device, dtype=torch.long)
+                past.batch_select_indices(rows)
+                chosen, mask = chosen[rows], mask[rows]
+                numbers, room = [numbers[n] for n in kept], [room[n] for n in kept]
+            ids = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
     def _choose(self, states: Tensor, generator: torch.Generator) -> Tensor:
         """Draw an id for each row of (B, D)."""
