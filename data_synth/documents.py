@@ -10,15 +10,17 @@ PARAGRAPHS = (1, 6)
 SENTENCES = (3, 9)  # of a paragraph
 
 
-def document(rng: random.Random) -> str:
+def document(rng: random.Random, paragraphs: tuple[int, int] = PARAGRAPHS) -> str:
     """Draw one: paragraphs of plain sentences, facts, questions with their answers."""
-    return "\n\n".join(_paragraph(rng) for _ in range(rng.randint(*PARAGRAPHS)))
+    return "\n\n".join(_paragraph(rng) for _ in range(rng.randint(*paragraphs)))
 
 
-def document_lines(num_documents: int, seed: int) -> Iterator[str]:
+def document_lines(
+    num_documents: int, seed: int, paragraphs: tuple[int, int] = PARAGRAPHS
+) -> Iterator[str]:
     """Yield JSON lines with ``id``, ``text`` and ``language``; each depends on its number alone."""
     for number in range(num_documents):
-        text = document(random.Random(f"document/{seed}/{number}"))
+        text = document(random.Random(f"document/{seed}/{number}"), paragraphs)
         row = {"id": f"world-{seed}-{number:08d}", "text": text, "language": "en"}
         yield json.dumps(row, ensure_ascii=False)
 

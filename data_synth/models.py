@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_synth.batch_lm import Engine, VllmEngine
+from data_synth.encoding import Encoding
 from data_synth.local_lm import LocalEngine
 from data_synth.plan import Plan, SynthesisConfig, model_digests
 from data_synth.synthesis import Speaker, Synthesis
@@ -26,6 +27,8 @@ def model_folders(config: SynthesisConfig) -> dict[str, Path]:
         CheckpointError: If one is missing.
     """
     parts = {part: resolve(config.model, part) for part in ("tokenizer", "language_model")}
+    if config.kind != "interleaved":
+        return parts
     speaks = resolve(config.text_to_token or config.model, "text_to_token")
     if config.text_to_token is None and speaks.name != "text_to_token":
         raise CheckpointError(
@@ -49,6 +52,15 @@ def check_models(plan: Plan) -> None:
             )
 
 
+def load_maker(plan: Plan, folder: Path) -> Synthesis | Encoding:
+    """Load what makes the shards of a plan, of any kind; see :func:`load_synthesis`."""
+    if plan.config.kind == "interleaved":
+        return load_synthesis(plan, folder)
+    folders = model_folders(plan.config)
+    tokenizer = SpeechTokenizer.from_pretrained(folders["tokenizer"])
+    return Encoding(plan, _writer(folders["language_model"]), tokenizer)
+
+
 def load_synthesis(plan: Plan, folder: Path) -> Synthesis:
     """Load what makes shards.
 
@@ -61,25 +73,27 @@ def load_synthesis(plan: Plan, folder: Path) -> Synthesis:
         DependencyError: If the engine is not installed.
     """
     folders = model_folders(plan.config)
-    config, text_tokenizer, vocabulary, prompt_format = read_language_model(
-        folders["language_model"]
-    )
-    del config
-    writer = PromptWriter(
-        vocabulary,
-        lambda text: text_tokenizer.encode(text, add_special_tokens=False).ids,
-        prompt_format,
-    )
+    writer = _writer(folders["language_model"])
     model = VoiceLM.from_pretrained(folders["text_to_token"])
-    if model.vocabulary.num_codes != vocabulary.num_codes:
+    if model.vocabulary.num_codes != writer.vocabulary.num_codes:
         raise CheckpointError(
             f"the text-to-token model has {model.vocabulary.num_codes} codes, the language model "
-            f"{vocabulary.num_codes}"
+            f"{writer.vocabulary.num_codes}"
         )
     judge = None
     if plan.config.filters.checked_share:
         judge = TokenizerJudge(SpeechTokenizer.from_pretrained(folders["tokenizer"]))
     return Synthesis(plan, writer, Speaker(model.writer, _engine(model, plan, folder)), judge)
+
+
+def _writer(folder: Path) -> PromptWriter:
+    """Return what numbers the ids of a language model; its weights are not loaded."""
+    _, text_tokenizer, vocabulary, prompt_format = read_language_model(folder)
+
+    def encode(text: str) -> list[int]:
+        return text_tokenizer.encode(text, add_special_tokens=False).ids
+
+    return PromptWriter(vocabulary, encode, prompt_format)
 
 
 class TokenizerJudge:

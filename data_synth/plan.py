@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data_synth.batch_lm import Choice
 from data_synth.filters import FilterConfig
@@ -28,6 +28,9 @@ class SynthesisConfig:
     """What a corpus is made of.
 
     Attributes:
+        kind: ``interleaved`` from documents; from manifests of recordings ``speech`` alone, ``asr``
+            (hear, then write) or ``tts`` (read, then say). Text alone is ``interleaved`` with
+            ``spans.share`` 0.
         model: Name or folder of a whole model: its text tokenizer and vocabulary number the ids,
             its ``text_to_token`` speaks.
         text_to_token: Folder of another model that speaks; None for the model's own.
@@ -39,11 +42,13 @@ class SynthesisConfig:
         filters: What is not good enough.
         documents_per_shard: Rows of one shard; it is done in one go, and again after a kill.
         max_units: Words, or Chinese characters, of one row of the corpus; longer documents are cut.
+        max_seconds: Of a recording: ``speech`` is cut into such pieces, longer pairs are left out.
         deduplicate: Leave out documents whose text came before. All texts are read for that.
         training_view: Also write datatrove's ``.ds`` beside each shard.
         seed: Of every draw but the spans', which have their own.
     """
 
+    kind: Literal["interleaved", "speech", "asr", "tts"] = "interleaved"
     model: str = "nano"
     text_to_token: str | None = None
     engine: str = "local"
@@ -54,14 +59,15 @@ class SynthesisConfig:
     filters: FilterConfig = field(default_factory=FilterConfig)
     documents_per_shard: int = 500
     max_units: int = 2_000
+    max_seconds: float = 60.0
     deduplicate: bool = True
     training_view: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if self.documents_per_shard < 1 or self.max_units < 1:
-            raise ConfigError("documents_per_shard and max_units must be at least 1")
+        if self.documents_per_shard < 1 or self.max_units < 1 or self.max_seconds < 1:
+            raise ConfigError("documents_per_shard, max_units, max_seconds must be at least 1")
         if self.engine not in ("local", "vllm"):
             raise ConfigError(f"engine must be local or vllm, got {self.engine!r}")
 
@@ -107,8 +113,12 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """The name of the plan: a hash of all of it."""
-        return hashlib.sha256(self.to_json()).hexdigest()
+        """The name of the plan: a hash of all of it but for the folders of its files."""
+        values = asdict(self)
+        for source in values["sources"]:
+            source["path"] = Path(source["path"]).name
+        values["config"]["model"] = values["config"]["text_to_token"] = None  # hashes name them
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> bytes:
         """Return the content of its file."""
@@ -234,7 +244,7 @@ def model_digests(folders: Mapping[str, Path]) -> dict[str, str]:
 
 def _duplicates(path: Path, num_rows: int, config: SynthesisConfig, seen: set[bytes]) -> list[int]:
     """Return the rows whose text was seen before, here or in an earlier file."""
-    if not config.deduplicate:
+    if not config.deduplicate or config.kind != "interleaved":
         return []
     found = []
     for row in read_rows(path, 0, num_rows, config.columns):

@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from voiceglm.errors import OutputError, SourceError
 from voiceglm.files import write_file
+from voiceglm.vocabulary import Vocabulary
 
 CORPUS, TRAINING, DONE = "corpus", "training", "done"
 SCHEMA = pa.schema(
@@ -59,6 +60,19 @@ class CorpusRow:
     def num_speech(self) -> int:
         """Speech ids."""
         return sum(end - start for start, end in self.spans)
+
+
+def speech_spans(ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, int]]:
+    """Return where speech begins among ids, and the place behind its last, stretch by stretch."""
+    found: list[tuple[int, int]] = []
+    for place, id_ in enumerate(ids):
+        if not vocabulary.is_speech(id_):
+            continue
+        if found and found[-1][1] == place:
+            found[-1] = (found[-1][0], place + 1)
+        else:
+            found.append((place, place + 1))
+    return found
 
 
 def shard_name(number: int) -> str:

@@ -7,19 +7,32 @@ rank does follows from the plan alone, so ranks may be repeated, by anybody, in 
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from datatrove.data import Document
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
-from data_synth.models import check_models, load_synthesis
+from data_synth.models import check_models, load_maker
 from data_synth.plan import check_sources, read_plan
-from data_synth.shards import finished, write_shard
-from data_synth.synthesis import Synthesis
+from data_synth.shards import CorpusRow, finished, write_shard
 from voiceglm.errors import ConfigError
 
 LOGS = "logs"
+
+
+class Maker(Protocol):
+    """Makes shards of one kind."""
+
+    def shard(
+        self, number: int, progress: Callable[[int], None]
+    ) -> tuple[list[CorpusRow], dict[str, Any]]:
+        """Return the rows of a shard, and what was counted."""
+        ...
+
+    def metadata(self) -> dict[str, str]:
+        """Return where rows come from."""
+        ...
 
 
 class SynthesisStep(PipelineStep):
@@ -37,11 +50,11 @@ class SynthesisStep(PipelineStep):
         super().__init__()
         self.folder = folder
         self._progress = progress
-        self._synthesis: Synthesis | None = None
+        self._maker: Maker | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is loaded behind; another process loads its own."""
-        return {**self.__dict__, "_synthesis": None, "_progress": None}
+        return {**self.__dict__, "_maker": None, "_progress": None}
 
     def run(
         self, data: object = None, rank: int = 0, world_size: int = 1
@@ -60,18 +73,18 @@ class SynthesisStep(PipelineStep):
             )
         if rank in finished(folder, len(plan.shards)):
             return
-        if self._synthesis is None:
+        if self._maker is None:
             check_sources(plan)
             check_models(plan)
-            self._synthesis = load_synthesis(plan, folder)
+            self._maker = load_maker(plan, folder)
         began = time.monotonic()
-        rows, counts = self._synthesis.shard(rank, self._progress or (lambda _: None))
+        rows, counts = self._maker.shard(rank, self._progress or (lambda _: None))
         write_shard(
             folder,
             rank,
             rows,
             counts,
-            self._synthesis.metadata(),
+            self._maker.metadata(),
             training_view=plan.config.training_view,
         )
         for name, value in counts["counts"].items():

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from data_synth.batch_lm import Engine
 from data_synth.filters import fault, script
 from data_synth.plan import Plan, SynthesisConfig
-from data_synth.shards import CorpusRow
+from data_synth.shards import CorpusRow, speech_spans
 from data_synth.sources import BadRow, Document, read_rows
 from data_synth.spans import Segment, segments, units
 from data_synth.speakable import speakable
@@ -125,6 +125,18 @@ class Synthesis:
         count["rows"] = len(rows)
         counts = {key: count[key] for key in sorted(count)}
         return rows, {"counts": counts, "left_out": dict(sorted(left_out.items()))}
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the text-to-token model."""
+        return self._speaker.engine
+
+    def prompts(self, number: int) -> tuple[list[list[int]], list[int]]:
+        """Return what the engine is given of a shard at first: prompts, and the room of each."""
+        spans = list(
+            self._spans(list(self._parts(number, Counter(), Counter())), number, Counter())
+        )
+        return [span.prompt for span in spans], [span.room for span in spans]
 
     def metadata(self) -> dict[str, str]:
         """Return where the rows come from."""
@@ -248,21 +260,8 @@ class Synthesis:
         if written:
             pieces.append({"text": written})
         ids = self._writer.example({"kind": "interleaved", "segments": pieces}).ids
-        return CorpusRow(
-            part.document.id, part.number, part.language, list(ids), self._speech_in(ids)
-        )
-
-    def _speech_in(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        is_speech = self._writer.vocabulary.is_speech
-        found: list[tuple[int, int]] = []
-        for place, id_ in enumerate(ids):
-            if not is_speech(id_):
-                continue
-            if found and found[-1][1] == place:
-                found[-1] = (found[-1][0], place + 1)
-            else:
-                found.append((place, place + 1))
-        return found
+        spans = speech_spans(ids, self._writer.vocabulary)
+        return CorpusRow(part.document.id, part.number, part.language, list(ids), spans)
 
 
 def _clean(text: str) -> str:

@@ -5,6 +5,10 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "plan": ("voiceglm.commands.synth_plan", "freeze what a corpus will be made of"),
     "run": ("voiceglm.commands.synth_run", "work a plan off; whatever is killed, run it again"),
     "status": ("voiceglm.commands.synth_status", "say how far a plan has come"),
+    "train-text-to-token": (
+        "voiceglm.commands.synth_train_text_to_token",
+        "train what writes speech codes for text",
+    ),
     "manifest": ("voiceglm.commands.synth_manifest", "list the recordings of a corpus"),
     "check": ("voiceglm.commands.synth_check", "say what is wrong with listed recordings"),
 }
