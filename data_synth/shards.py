@@ -120,6 +120,11 @@ def write_shard(
     write_file(path, f"{mark}\n".encode())
 
 
+def is_finished(folder: Path, number: int) -> bool:
+    """Say whether a shard is marked."""
+    return (folder / DONE / f"{shard_name(number)}.json").is_file()
+
+
 def finished(folder: Path, num_shards: int) -> list[int]:
     """Return the numbers of the shards that are marked."""
     names = {path.stem for path in (folder / DONE).glob("*.json")}

@@ -14,8 +14,8 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
 from data_synth.models import check_models, load_maker
-from data_synth.plan import check_sources, read_plan
-from data_synth.shards import CorpusRow, finished, write_shard
+from data_synth.plan import Plan, check_sources, read_plan
+from data_synth.shards import CorpusRow, is_finished, write_shard
 from voiceglm.errors import ConfigError
 
 LOGS = "logs"
@@ -50,11 +50,12 @@ class SynthesisStep(PipelineStep):
         super().__init__()
         self.folder = folder
         self._progress = progress
+        self._plan: Plan | None = None
         self._maker: Maker | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is loaded behind; another process loads its own."""
-        return {**self.__dict__, "_maker": None, "_progress": None}
+        return {**self.__dict__, "_plan": None, "_maker": None, "_progress": None}
 
     def run(
         self, data: object = None, rank: int = 0, world_size: int = 1
@@ -66,12 +67,12 @@ class SynthesisStep(PipelineStep):
         """
         del data
         folder = Path(self.folder)
-        plan = read_plan(folder)
+        plan = self._plan = self._plan or read_plan(folder)  # frozen, and large for a large corpus
         if world_size != len(plan.shards):
             raise ConfigError(
                 f"the plan has {len(plan.shards)} shards, there are {world_size} ranks"
             )
-        if rank in finished(folder, len(plan.shards)):
+        if is_finished(folder, rank):
             return
         if self._maker is None:
             check_sources(plan)
