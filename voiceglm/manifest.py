@@ -45,7 +45,8 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # splitlines() would also break at what Unicode calls a line's end, within a text.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ConfigError(f"cannot read the manifest {path}: {error.strerror}") from None
     return [_utterance(path, n, line) for n, line in enumerate(lines, start=1) if line.strip()]
