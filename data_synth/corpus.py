@@ -7,19 +7,14 @@ A user's line is spoken by a voice drawn at random; the assistant always speaks 
 import random
 
 from data_synth.speak import Line
-from data_synth.tts import ASSISTANT, Voice, held_out_voices, training_voices
+from data_synth.tts import ASSISTANT, Voice, held_out_voices, random_voice, training_voices
 from data_synth.world import Split, sample_exchange, sample_sentence
 
 
 def user_voice(rng: random.Random, split: Split) -> Voice:
     """Draw a user's voice: any accent, rate, pitch and liveliness."""
     names = training_voices() if split == "train" else held_out_voices()
-    return Voice(
-        rng.choice(names),
-        rate=rng.randint(125, 205),
-        pitch=rng.randint(25, 75),
-        pitch_range=rng.randint(25, 75),
-    )
+    return random_voice(rng, names)
 
 
 def question(rng: random.Random, split: Split) -> Line:

@@ -6,13 +6,14 @@ pack exists when it is complete. What a pack says depends only on the seed and i
 
 import io
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import soundfile
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from data_synth.tts import SAMPLE_RATE, Espeak, Voice
@@ -30,6 +31,7 @@ class Line:
     text: str
     voice: Voice
     extra: dict[str, Any] = field(default_factory=dict)  # kept in the manifest
+    language: str = "en"
 
 
 Make = Callable[[int, random.Random], Line]
@@ -61,7 +63,7 @@ def speak(
     engine = None
     packs = range(-(-num_lines // LINES_PER_PACK))
     for number in tqdm(packs, desc=f"speak {folder.name}", unit="pack"):
-        manifest = folder / f"pack_{number:04d}.jsonl"
+        manifest = pack_manifest(folder, number)
         if manifest.exists():
             continue
         engine = engine or Espeak()
@@ -69,19 +71,30 @@ def speak(
         first = number * LINES_PER_PACK
         count = min(LINES_PER_PACK, num_lines - first)
         lines = [make(first + n, rng) for n in range(count)]
-        _write_pack(engine, manifest, lines, sample_rate)
-    parts = (read_manifest(folder / f"pack_{number:04d}.jsonl") for number in packs)
-    utterances = [utterance for part in parts for utterance in part]
-    write_manifest(folder / "manifest.jsonl", utterances)
-    return utterances
+        spoken = [(line, _say(engine, line, sample_rate)) for line in lines]
+        write_pack(manifest, spoken, sample_rate)
+    return join_packs(folder, packs)
 
 
-def _write_pack(engine: Espeak, manifest: Path, lines: Iterable[Line], sample_rate: int) -> None:
+def pack_manifest(folder: Path, number: int) -> Path:
+    """Return where the manifest of a pack is kept; the pack is complete once it is there."""
+    return folder / f"pack_{number:04d}.jsonl"
+
+
+def write_pack(manifest: Path, spoken: Sequence[tuple[Line, Tensor]], sample_rate: int) -> None:
+    """Write recordings as one WAV file, then its manifest.
+
+    Args:
+        manifest: The pack's; the WAV file lies beside it. There is none if nothing was spoken.
+        spoken: Each line with its samples, (num_samples,) in [-1, 1].
+        sample_rate: In hertz.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
     wav = manifest.with_suffix(".wav")
-    pieces, utterances, start = [], [], 0
-    for line in lines:
-        samples = resample(engine.speak(line.text, line.voice), SAMPLE_RATE, sample_rate)
-        pieces.append(samples)
+    utterances, start = [], 0
+    for line, samples in spoken:
         utterances.append(
             Utterance(
                 path=wav,
@@ -89,11 +102,30 @@ def _write_pack(engine: Espeak, manifest: Path, lines: Iterable[Line], sample_ra
                 start=start,
                 num_samples=len(samples),
                 speaker=line.voice.name,
+                language=line.language,
                 extra=line.extra,
             )
         )
         start += len(samples)
-    data = io.BytesIO()
-    soundfile.write(data, torch.cat(pieces).numpy(), sample_rate, format="WAV", subtype="PCM_16")
-    write_file(wav, data.getvalue())
+    if spoken:
+        data = io.BytesIO()
+        samples = torch.cat([samples for _, samples in spoken]).numpy()
+        soundfile.write(data, samples, sample_rate, format="WAV", subtype="PCM_16")
+        write_file(wav, data.getvalue())
     write_manifest(manifest, utterances)
+
+
+def join_packs(folder: Path, packs: Iterable[int]) -> list[Utterance]:
+    """Write ``manifest.jsonl`` of all packs, in order, and return it.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    parts = (read_manifest(pack_manifest(folder, number)) for number in packs)
+    utterances = [utterance for part in parts for utterance in part]
+    write_manifest(folder / "manifest.jsonl", utterances)
+    return utterances
+
+
+def _say(engine: Espeak, line: Line, sample_rate: int) -> Tensor:
+    return resample(engine.speak(line.text, line.voice), SAMPLE_RATE, sample_rate)

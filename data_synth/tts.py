@@ -4,12 +4,15 @@ The library comes as a wheel (``espeakng-loader``, GPL-3) and is imported nowher
 serving and training on recordings never need it.
 
 espeak-ng keeps one voice per process, so every sentence sets all of its voice again and sounds
-the same whatever was spoken before (to the ear: its noise source is not reset).
+the same whatever was spoken before (to the ear: its noise source is not reset). Where every bit has
+to be the same, :func:`speak_alone` loads the library anew for each sentence.
 """
 
 import ctypes
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -52,9 +55,8 @@ class Espeak:
                 "speech synthesis needs espeak-ng; install it with: pip install voiceglm[synth]"
             ) from None
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        rate = self._library.espeak_Initialize(
-            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0
-        )
+        self._data = Path(espeakng_loader.get_data_path())
+        rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(self._data).encode(), 0)
         if rate != SAMPLE_RATE:
             raise SynthesisError(f"espeak-ng reports a sample rate of {rate}, not {SAMPLE_RATE}")
         self._pieces: list[np.ndarray] = []
@@ -82,11 +84,46 @@ class Espeak:
             raise SynthesisError(f"espeak-ng said nothing for {text[:60]!r}")
         return trim(torch.from_numpy(samples / 32_768.0))
 
+    def has_voice(self, name: str) -> bool:
+        """Say whether there are a language and a variant of that name.
+
+        espeak-ng itself takes any variant and speaks without it.
+        """
+        variant = name.partition("+")[2]
+        known = not variant or (self._data / "voices" / "!v" / variant).is_file()
+        return known and bool(name) and self._library.espeak_SetVoiceByName(name.encode()) == 0
+
+    def seed_noise(self) -> None:
+        """Begin the noise of voices anew; espeak-ng draws it in part from the C library."""
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        ctypes.CDLL(None).srand(1)
+
+    def close(self) -> None:
+        """Unload the library and with it all it remembers. No other engine may be in use."""
+        self._library.espeak_Terminate()
+        ctypes.CDLL(None).dlclose(ctypes.c_void_p(self._library._handle))
+
     def _receive(self, wave: ctypes.Array, count: int, events: int) -> int:
         del events
         if wave and count > 0:
             self._pieces.append(np.ctypeslib.as_array(wave, shape=(count,)).copy())
         return 0
+
+
+def speak_alone(text: str, voice: Voice) -> Tensor:
+    """Say ``text`` as :meth:`Espeak.speak` does, the same to the bit whatever was said before.
+
+    Raises:
+        SynthesisError: If the voice is unknown or nothing was said.
+    """
+    engine = Espeak()
+    try:
+        if not engine.has_voice(voice.name):
+            raise SynthesisError(f"espeak-ng has no voice {voice.name!r}")
+        engine.seed_noise()
+        return engine.speak(text, voice)
+    finally:
+        engine.close()
 
 
 def trim(samples: Tensor, *, threshold: float = 0.005, margin: int = 1_100) -> Tensor:
@@ -106,6 +143,7 @@ def trim(samples: Tensor, *, threshold: float = 0.005, margin: int = 1_100) -> T
 
 # Languages and variants of espeak-ng that are plain speech (no whisper, croak or robot effects).
 _ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-us-nyc")
+_CALLED = {"zh": "cmn"}  # what espeak-ng calls a language that we call otherwise
 _VARIANTS = (  # noqa: SIM905  a list of words reads better
     "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3 klatt4 Alex Alicia Andrea Andy"
     " Annie Denis Gene Hugo Jacky Lee Mario Michael Mike adam anika antonio aunty belinda benjamin"
@@ -116,18 +154,29 @@ HELD_OUT_VARIANTS = ("m4", "f3", "klatt4", "Annie", "Michael", "belinda", "edwar
 """Variants never used in training; evaluation speaks with nothing else."""
 
 
-def training_voices() -> list[str]:
+def training_voices(language: str = "en") -> list[str]:
     """Names of the voices that training may use."""
-    return _names([v for v in _VARIANTS if v not in HELD_OUT_VARIANTS])
+    return _names(language, [v for v in _VARIANTS if v not in HELD_OUT_VARIANTS])
 
 
-def held_out_voices() -> list[str]:
+def held_out_voices(language: str = "en") -> list[str]:
     """Names of the voices kept for evaluation."""
-    return _names(HELD_OUT_VARIANTS)
+    return _names(language, HELD_OUT_VARIANTS)
 
 
-def _names(variants: Sequence[str]) -> list[str]:
-    return [f"{accent}+{variant}" for accent in _ACCENTS for variant in variants]
+def random_voice(rng: random.Random, names: Sequence[str]) -> Voice:
+    """Draw a voice: any of these names, any rate, pitch and liveliness of people."""
+    return Voice(
+        rng.choice(names),
+        rate=rng.randint(125, 205),
+        pitch=rng.randint(25, 75),
+        pitch_range=rng.randint(25, 75),
+    )
+
+
+def _names(language: str, variants: Sequence[str]) -> list[str]:
+    accents = _ACCENTS if language == "en" else (_CALLED.get(language, language),)
+    return [f"{accent}+{variant}" for accent in accents for variant in variants]
 
 
 ASSISTANT = Voice("en-us+f2", rate=160, pitch=45, pitch_range=45)

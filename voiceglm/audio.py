@@ -5,6 +5,7 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 import torch
@@ -49,10 +50,10 @@ def probe_audio(path: str | Path) -> AudioInfo:
     _check_file(path)
     try:
         with soundfile.SoundFile(path) as file:
-            _check_length(file, path, None)
+            _check_length(file, str(path), None)
             return AudioInfo(file.samplerate, file.frames, file.channels, file.format != "MP3")
     except (soundfile.SoundFileError, AssertionError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(str(path), error) from None
 
 
 def load_audio(
@@ -73,17 +74,22 @@ def load_audio(
     """
     path = Path(path)
     _check_file(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check_length(file, path, max_seconds)
-            samples = _read_mono(file)
-            source_rate, promised = file.samplerate, file.frames
-            exact = file.format != "MP3"  # whose length is an estimate
-    except (soundfile.SoundFileError, AssertionError) as error:
-        raise _unreadable(path, error) from None
-    if exact and len(samples) < promised:
-        raise _truncated(path, promised, len(samples), "samples")
-    return resample(samples, source_rate, sample_rate)
+    return _decode(path, str(path), sample_rate, max_seconds)
+
+
+def decode_audio(data: bytes, sample_rate: int, *, what: str) -> Tensor:
+    """Read audio from memory, as :func:`load_audio` reads a file of any length.
+
+    Args:
+        data: The whole file.
+        sample_rate: Rate to return, in hertz, whatever its own.
+        what: What to call it in the message.
+
+    Raises:
+        AudioError: If it is empty, truncated or not audio.
+    """
+    _check_bytes(io.BytesIO(data), len(data), what)
+    return _decode(io.BytesIO(data), what, sample_rate, None)
 
 
 def load_speech(path: str | Path, sample_rate: int = 16_000) -> Tensor:
@@ -161,6 +167,22 @@ def save_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
     write_file(path, wav.getvalue())
 
 
+def _decode(
+    source: Path | io.BytesIO, what: str, sample_rate: int, max_seconds: float | None
+) -> Tensor:
+    try:
+        with soundfile.SoundFile(source) as file:
+            _check_length(file, what, max_seconds)
+            samples = _read_mono(file)
+            source_rate, promised = file.samplerate, file.frames
+            exact = file.format != "MP3"  # whose length is an estimate
+    except (soundfile.SoundFileError, AssertionError) as error:
+        raise _unreadable(what, error) from None
+    if exact and len(samples) < promised:
+        raise _truncated(what, promised, len(samples), "samples")
+    return resample(samples, source_rate, sample_rate)
+
+
 def _check_file(path: Path) -> None:
     """Refuse what is no whole file, which libsndfile reports badly or not at all."""
     try:
@@ -172,16 +194,20 @@ def _check_file(path: Path) -> None:
             raise AudioError(f"{path} is not a regular file, expected an audio file")
         size = path.stat().st_size
         with path.open("rb") as file:
-            promised, there = _wav_data_bytes(file, size)
+            _check_bytes(file, size, str(path))
     except OSError as error:
         raise AudioError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _check_bytes(file: BinaryIO, size: int, what: str) -> None:
+    promised, there = _wav_data_bytes(file, size)
     if size == 0:
-        raise AudioError(f"{path} is empty (0 bytes), expected an audio file")
+        raise AudioError(f"{what} is empty (0 bytes), expected an audio file")
     if promised > there:
-        raise _truncated(path, promised, there, "bytes of samples")
+        raise _truncated(what, promised, there, "bytes of samples")
 
 
-def _wav_data_bytes(file: io.BufferedReader, size: int) -> tuple[int, int]:
+def _wav_data_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
     """Return the bytes of samples a WAV header promises and those there; zeros if unknown.
 
     libsndfile plays what is there and is silent about the rest.
@@ -204,19 +230,19 @@ def _read_mono(file: soundfile.SoundFile) -> Tensor:
     return torch.cat(mono) if mono else torch.empty(0)
 
 
-def _check_length(file: soundfile.SoundFile, path: Path, max_seconds: float | None) -> None:
+def _check_length(file: soundfile.SoundFile, what: str, max_seconds: float | None) -> None:
     if file.frames == 0:
-        raise AudioError(f"{path} holds no samples")
+        raise AudioError(f"{what} holds no samples")
     if file.samplerate not in _RATES:
-        raise AudioError(f"{path} has a rate of {file.samplerate} Hz, expected 1,000 to 768,000 Hz")
+        raise AudioError(f"{what} has a rate of {file.samplerate} Hz, expected 1,000 to 768,000 Hz")
     seconds = file.frames / file.samplerate
     if max_seconds is not None and seconds > max_seconds:
-        raise _too_long(str(path), seconds, max_seconds)
+        raise _too_long(what, seconds, max_seconds)
 
 
-def _unreadable(path: Path, error: Exception) -> AudioError:
+def _unreadable(what: str, error: Exception) -> AudioError:
     detail = str(error).rpartition(": ")[2].strip().rstrip(".").lower()
-    return AudioError(f"{path} is not audio that can be read ({detail})")
+    return AudioError(f"{what} is not audio that can be read ({detail})")
 
 
 def _too_long(what: str, seconds: float, limit: float) -> AudioError:
@@ -225,7 +251,7 @@ def _too_long(what: str, seconds: float, limit: float) -> AudioError:
     )
 
 
-def _truncated(path: Path, promised: int, there: int, unit: str) -> AudioError:
+def _truncated(what: str, promised: int, there: int, unit: str) -> AudioError:
     return AudioError(
-        f"{path} is truncated: its header promises {promised} {unit}, {there} are there"
+        f"{what} is truncated: its header promises {promised} {unit}, {there} are there"
     )

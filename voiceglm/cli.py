@@ -24,7 +24,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
     "loadtest": ("voiceglm.commands.loadtest", "call a server from many sides at once"),
     "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
-    "synth": ("voiceglm.commands.synth", "training data: list, check"),
+    "synth": ("voiceglm.commands.synth", "make training data, list it, check it"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }
 FAMILIES = ("synth",)  # their modules are tables like this one

@@ -181,7 +181,7 @@ def test_control_characters_go_and_lines_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shard", [0, 1])
 def test_a_shard_depends_on_its_number_alone(tmp_path: Path, shard: int) -> None:
-    rows = [{"text": f"{LONG} {n}"} for n in range(30)]
+    rows: list[dict[str, Any] | str] = [{"text": f"{LONG} {n}"} for n in range(30)]
     plan = plan_of(tmp_path, rows)
     synthesis = Synthesis(plan, WRITER, Speaker(WRITER, Engine(codes)), None)
     expected = Synthesis(plan, WRITER, Speaker(WRITER, Engine(codes)), None).shard(shard)

@@ -30,6 +30,12 @@ def pack(tmp_path: Path) -> tuple[Path, np.ndarray]:
     return path, samples
 
 
+def test_a_text_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path: Path) -> None:
+    utterances = [Utterance(tmp_path / "a.wav", "one\u2028two\x85three\x1dfour")]
+    write_manifest(tmp_path / "m.jsonl", utterances)
+    assert read_manifest(tmp_path / "m.jsonl") == utterances
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     utterances = [
         Utterance(tmp_path / "audio" / "a.wav", "Grüße, 你好"),

@@ -2,6 +2,7 @@
 
 TASKS = {  # name: (module with add_arguments() and run(), help)
     "world": ("voiceglm.commands.synth_world", "write documents of the nano world"),
+    "speak": ("voiceglm.commands.synth_speak", "speak lines of text into packs with a manifest"),
     "plan": ("voiceglm.commands.synth_plan", "freeze what a corpus will be made of"),
     "run": ("voiceglm.commands.synth_run", "work a plan off; whatever is killed, run it again"),
     "status": ("voiceglm.commands.synth_status", "say how far a plan has come"),
