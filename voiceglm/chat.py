@@ -316,7 +316,12 @@ class VoiceChat:
             self._hearing = None
         self._prompt, self._cached, self._reply = prompt, cached, reply
         speech = self.decoder.start(generator=generator) if aloud else _Silence()
-        yield from self._speak(ids, reply, speech)
+        try:
+            yield from self._speak(ids, reply, speech)
+        except Exception:
+            if not reply.ids:  # what failed may be asked for again
+                history.remove(reply)
+            raise
 
     def _speak(
         self, ids: Iterator[int], reply: Utterance, speech: Speech
@@ -382,6 +387,7 @@ class _Hearing:
         self._state = tokenizer.start()
         self._peak = torch.zeros(1)
         self._num_samples = 0
+        self._is_over = False  # and may be asked for again, if the reply to it failed
         self.codes: list[int] = []
 
     def hear(self, chunk: Tensor) -> bool:
@@ -400,5 +406,7 @@ class _Hearing:
             AudioError: If it cannot hold speech, as for a whole recording.
         """
         check_samples(self._peak.expand(self._num_samples), SAMPLE_RATE, what="the recording")
-        self.codes += self._tokenizer.finish(self._state)
+        if not self._is_over:
+            self.codes += self._tokenizer.finish(self._state)
+            self._is_over = True
         return self.codes

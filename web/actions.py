@@ -91,7 +91,8 @@ class Say:
     item_id: str
     speaker: Literal["user", "assistant", "system"]
     said: "str | Tensor"
-    before: str | None  # an item's id; None for the end
+    before: tuple[str, ...] = ()
+    """Items that follow it, the nearest first; the model may have forgotten some."""
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _checked(text: object, where: str) -> str:
     return text
 
 
-def say_order(item: Item, before: str | None) -> Say | None:
+def say_order(item: Item, before: tuple[str, ...] = ()) -> Say | None:
     """Return the order that makes a model remember an item; None if it understands none."""
     if item.type != "message" or item.role not in ("user", "assistant", "system"):
         return None

@@ -286,7 +286,7 @@ class Session:
             answered = list(self.items)
         only = None
         if answered is not None:
-            said = (say_order(item, None) for item in answered)
+            said = map(say_order, answered)
             only = tuple(one for one in said if one is not None)
         return self._begin_reply(settings, metadata, only=only, beside=beside)
 
@@ -460,7 +460,7 @@ class Session:
     def _tell(self, item: Item) -> list[Action]:
         """Tell the talker of an item that a client has made."""
         behind = (other for other in self.items.after(item) if other.type == "message")
-        say = say_order(item, next((other.id for other in behind), None))
+        say = say_order(item, tuple(other.id for other in behind))
         return [] if say is None else [say]
 
     def _forget_sound(self, now: float) -> list[Action]:

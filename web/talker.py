@@ -124,8 +124,8 @@ class Talker:
                     chat.unhear()
                 self._refused = None
             case actions.Say(item_id, speaker, said, before):
-                other = self._utterances.get(before or "")
-                self._utterances[item_id] = chat.say(speaker, said, before=other)
+                known = (self._utterances[id_] for id_ in before if id_ in self._utterances)
+                self._utterances[item_id] = chat.say(speaker, said, before=next(known, None))
                 self._refused = None
             case actions.Forget(item_id):
                 if utterance := self._utterances.pop(item_id, None):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -410,3 +411,46 @@ def test_truncated_equals_fresh(heard_ms: float) -> None:
         list(conversation.reply("And now?", sampling=sampling, seed=2))
     assert used.history == fresh.history
     assert used.history[len(used.history) - 20 :] != before[-20:]
+
+
+class Failing(Brain):
+    """Fails before it has written anything, the first time."""
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, **more: Any) -> Iterator[int]:
+        written = super().generate(ids, sampling, **more)
+        if len(self.prompts) == 1:
+            return fail()
+        return written
+
+
+def fail() -> Iterator[int]:
+    raise EngineError("the engine is away")
+    yield
+
+
+def test_a_reply_that_fails_may_be_asked_for_again() -> None:
+    model = Failing([], [*TEXT.encode("yes").ids, VOCABULARY.user])
+    chat = VoiceChat(Ears(), model, Mouth())
+    chat.say("user", "well?")
+    with pytest.raises(EngineError):
+        list(chat.respond())
+    list(chat.respond())
+    assert model.prompts[1] == model.prompts[0], "nothing of the failure is left"
+
+
+def test_what_was_heard_ends_once() -> None:
+    model = Brain([VOCABULARY.user])
+    chat = VoiceChat(Ears(), model, Mouth())
+    chat.hear(torch.rand(16_000))
+    model.context_length = 1
+    with pytest.raises(ConfigError, match="too long"):
+        list(chat.reply())
+    with pytest.raises(ConfigError, match="too long"):
+        list(chat.reply())
+    model.context_length = 200
+    list(chat.reply())
+    alone = Brain([VOCABULARY.user])
+    other = VoiceChat(Ears(), alone, Mouth())
+    other.hear(torch.rand(16_000))
+    list(other.reply())
+    assert model.prompts == alone.prompts

@@ -274,7 +274,11 @@ def test_a_client_names_its_items_and_their_place() -> None:
     added = driver.seen.of("conversation.item.added")
     assert [m["previous_item_id"] for m in added] == [None, None, "a"]
     says = driver.of(actions.Say)
-    assert [(say.item_id, say.before) for say in says] == [("b", None), ("a", "b"), ("c", "b")]
+    assert [(say.item_id, say.before) for say in says] == [
+        ("b", ()),
+        ("a", ("b",)),
+        ("c", ("b",)),
+    ]
 
 
 def test_metadata_comes_back_at_once() -> None:

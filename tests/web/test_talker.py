@@ -145,7 +145,7 @@ def test_a_reply_that_is_stopped_stops_within_a_step() -> None:
     async def work() -> None:
         model = Model(ids=500)
         async with talking(model) as ((talker,), heard):
-            talker.order(actions.Say("q", "user", "one", None))
+            talker.order(actions.Say("q", "user", "one"))
             talker.order(reply("first"))
             talker.order(reply("never"))
             await until(heard, Sounded, count=3)
@@ -153,7 +153,7 @@ def test_a_reply_that_is_stopped_stops_within_a_step() -> None:
             talker.stop("never")
             written = model.written
             talker.order(actions.Cut("item of first", 80.0))
-            talker.order(actions.Say("q2", "user", "two", None))
+            talker.order(actions.Say("q2", "user", "two"))
             talker.order(reply("second"))
             while len(model.prompts) < 2:
                 await asyncio.sleep(STEP)
@@ -215,8 +215,8 @@ def test_answers_outside_the_conversation_leave_it_alone() -> None:
     async def work() -> None:
         model = Model(ids=4)
         async with talking(model) as ((talker,), heard):
-            talker.order(actions.Say("a", "user", "one", None))
-            only = (actions.Say("b", "user", "two", None),)
+            talker.order(actions.Say("a", "user", "one"))
+            only = (actions.Say("b", "user", "two"),)
             talker.order(reply("aside", only=only, beside=True, aloud=False))
             await until(heard, Ended)
             talker.order(reply("inside"))
@@ -232,10 +232,10 @@ def test_answers_outside_the_conversation_leave_it_alone() -> None:
 def test_an_answer_beside_is_made_while_another_is() -> None:
     async def work() -> None:
         async with talking(Model(ids=60)) as ((talker,), heard):
-            talker.order(actions.Say("a", "user", "one", None))
+            talker.order(actions.Say("a", "user", "one"))
             talker.order(reply("inside"))
             await until(heard, Wrote)
-            only = (actions.Say("b", "user", "two", None),)
+            only = (actions.Say("b", "user", "two"),)
             talker.order(reply("beside", only=only, beside=True))
             talker.order(reply("left", only=only, beside=True))
             talker.stop("left")
@@ -251,9 +251,9 @@ def test_an_answer_to_something_else_is_remembered() -> None:
     async def work() -> None:
         model = Model(ids=4)
         async with talking(model) as ((talker,), heard):
-            talker.order(actions.Say("a", "user", "one", None))
-            talker.order(reply("other", only=(actions.Say("b", "user", "two", None),)))
-            talker.order(actions.Say("c", "user", "three", None))
+            talker.order(actions.Say("a", "user", "one"))
+            talker.order(reply("other", only=(actions.Say("b", "user", "two"),)))
+            talker.order(actions.Say("c", "user", "three"))
             talker.order(reply("next"))
             await until(heard, Ended, count=2)
             writer, said = Model.writer, model.prompts[1]
@@ -273,5 +273,20 @@ def test_who_is_behind_says_so() -> None:
             assert talker.is_behind, "two minutes of sound"
             while talker.is_behind:
                 await asyncio.sleep(STEP)
+
+    run(work)
+
+
+def test_what_is_put_before_something_unknown_keeps_its_place() -> None:
+    async def work() -> None:
+        model = Model(ids=4)
+        async with talking(model) as ((talker,), heard):
+            talker.order(actions.Say("last", "user", "three"))
+            talker.order(actions.Say("first", "user", "one", ("silent", "last")))
+            talker.order(reply("r"))
+            await until(heard, Ended)
+            writer = Model.writer
+            said = writer.written("one") + writer.text_turn("three")
+            assert model.prompts == [writer.opening("text") + said]
 
     run(work)
