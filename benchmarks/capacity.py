@@ -28,11 +28,10 @@ def main() -> None:
     sys.stdout.write("|---|---|---|---|---|\n")
     for each in found:
         first, barge = each["milliseconds"][FIRST], each["milliseconds"][BARGE]
-        sys.stdout.write(
-            f"| {each['callers']} | {first['p50']:.0f}, {first['p95']:.0f} ms "
-            f"| {barge['p95']:.0f} ms | {each['underruns']} ({each['gap_ms'] / 1000:.1f} s) of {each['turns']} replies "
-            f"| {each['loop_lag_p99_ms']:.0f} ms |\n"
-        )
+        gaps = f"{each['underruns']} ({each['gap_ms'] / 1000:.1f} s) of {each['turns']} replies"
+        times = f"{first['p50']:.0f}, {first['p95']:.0f} ms | {barge['p95']:.0f} ms"
+        lag = f"{each['loop_lag_p99_ms']:.0f} ms"
+        sys.stdout.write(f"| {each['callers']} | {times} | {gaps} | {lag} |\n")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     callers = [_callers(each) for each in found]
