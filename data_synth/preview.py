@@ -56,7 +56,7 @@ class Sample:
         part: Number of the part, from 0.
         language: Two letters.
         speech_share: Of its ids, 0 to 1.
-        pieces: Written texts and spoken spans, in order.
+        pieces: Written texts and spoken spans in turn; a text may be empty.
     """
 
     id: str
@@ -127,7 +127,7 @@ class Previewer:
                 span = Span(first + place, codes, told[place], words(told[place], row.language))
             pieces += [span, written[place + 1]]
         share = row.num_speech / len(row.ids)
-        return Sample(row.id, row.part, row.language, share, [piece for piece in pieces if piece])
+        return Sample(row.id, row.part, row.language, share, pieces)
 
     def _written(self, row: CorpusRow) -> list[str]:
         """Return the texts around the spans, one more than there are spans; any may be empty."""

@@ -31,17 +31,19 @@ class Preview:
         statistics: As of :meth:`data_synth.statistics.Status.to_json`.
         samples: In order.
         heard: Of their spans.
+        max_error: Share of a span's characters; more that are wrong stand out.
     """
 
     title: str
     statistics: Mapping[str, Any]
     samples: Sequence[Sample]
     heard: Heard
+    max_error: float
 
 
 def page(preview: Preview) -> bytes:
     """Return the page, UTF-8."""
-    body = [_header(preview), *(_sample(sample, preview.heard) for sample in preview.samples)]
+    body = [_header(preview), *(_sample(sample, preview) for sample in preview.samples)]
     written = "\n".join(ElementTree.tostring(node, "unicode", method="html") for node in body)
     template = (files("data_synth") / _TEMPLATE).read_text(encoding="utf-8")
     return Template(template).substitute(body=written).encode("utf-8", "replace")
@@ -69,12 +71,12 @@ def _figures(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "codes per span", _known(found["codes_per_span"])
     yield "spans", f"{counts.get('spans', 0):,}"
     yield "of them left as text", f"{counts.get('spans_left_text', 0):,}"
-    yield "wrong characters, read back", _percent(found["character_error_percent"])
+    yield "misread characters", _percent(found["character_error_percent"])
     reasons = [f"{count:,} {reason}" for reason, count in found["left_out"].items()]
     yield "documents left out", ", ".join(reasons) or "none"
 
 
-def _sample(sample: Sample, heard: Heard) -> Node:
+def _sample(sample: Sample, preview: Preview) -> Node:
     part = f", part {sample.part + 1}" if sample.part else ""
     share = f"{sample.language}, {100 * sample.speech_share:.1f} % speech"
     text = [piece if isinstance(piece, str) else _marked(piece) for piece in sample.pieces]
@@ -83,7 +85,7 @@ def _sample(sample: Sample, heard: Heard) -> Node:
         _node("h2", f"{sample.id}{part}"),
         _node("p", share, kind="faint"),
         _node("p", *text, kind="text", lang=sample.language),
-        *(_span(span, heard) for span in sample.spans),
+        *(_span(span, preview) for span in sample.spans),
     )
 
 
@@ -97,13 +99,13 @@ def span_text(span: Span) -> str:
     return span.text if span.text is not None else f"({span.missing})"
 
 
-def _span(span: Span, heard: Heard) -> Node:
-    number = span.number + 1
+def _span(span: Span, preview: Preview) -> Node:
+    number, heard = span.number + 1, preview.heard
     seconds = f"{len(span.codes) / heard.code_rate:.2f} s, {len(span.codes)} codes"
     sound = heard.sounds.get(span.number)
     words = [
         _node(name, value, kind=kind)
-        for label, text, kind in _words(span, heard.texts.get(span.number))
+        for label, text, kind in _words(span, heard.texts.get(span.number), preview.max_error)
         for name, value in (("dt", label), ("dd", text))
     ]
     return _node(
@@ -119,7 +121,7 @@ def _span(span: Span, heard: Heard) -> Node:
     )
 
 
-def _words(span: Span, heard: str | None) -> Iterable[tuple[str, str, str]]:
+def _words(span: Span, heard: str | None, max_error: float) -> Iterable[tuple[str, str, str]]:
     """Yield what is known of a span's words: a label, a text, and what kind of text."""
     yield "to say", span.said if span.said is not None else f"({span.missing})", ""
     if heard is None:
@@ -129,7 +131,8 @@ def _words(span: Span, heard: str | None) -> Iterable[tuple[str, str, str]]:
         return
     errors = character_errors([{"said": span.said, "heard": heard}])
     if errors.length:  # no letter of Chinese can be compared
-        yield "wrong", f"{errors.percent:.0f} % of the characters", "wrong" if errors.edits else ""
+        kind = "wrong" if errors.percent > 100 * max_error else ""
+        yield "wrong", f"{errors.percent:.0f} % of the characters", kind
 
 
 def _sound(sound: Sound, number: int) -> list[Node]:

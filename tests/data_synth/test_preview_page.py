@@ -36,6 +36,10 @@ from voiceglm.cli import main
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> </p> & $body \"'"
+NOTHING = {  # of a synthesis that has just begun
+    "counts": {}, "shards": 0, "total": 1, "left_out": {}, "codes_per_span": None,
+    "speech_share_percent": None, "character_error_percent": None,
+}  # fmt: skip
 VOID = {"meta", "img", "link", "br"}
 
 
@@ -187,8 +191,34 @@ def test_the_statistics_are_those_of_the_status(folder: Path) -> None:
     figures = dict(zip(found.of("dt"), found.of("dd"), strict=True))
     assert figures["share of speech"] == f"{wanted['speech_share_percent']:g} %"
     assert figures["codes per span"] == f"{wanted['codes_per_span']:g}"
-    assert figures["wrong characters, read back"] == f"{wanted['character_error_percent']:g} %"
+    assert figures["misread characters"] == f"{wanted['character_error_percent']:g} %"
     assert figures["documents left out"] == "none"
+
+
+def shown(sample: Sample, heard: str) -> Read:
+    """Write a page of one span without a sound."""
+    known = Heard({}, {0: heard}, 12.5, [])
+    return Read(page(Preview("x", NOTHING, [sample], known, 0.5)).decode())
+
+
+@pytest.mark.parametrize(("heard", "stands_out"), [("the cat", False), ("the", True)])
+def test_what_would_be_drawn_again_stands_out(heard: str, stands_out: bool) -> None:
+    sample = Sample("a", 0, "en", 1.0, [Span(0, [1], "The cat sat!", "The cat sat!")])
+    found = Read(
+        page(Preview("x", NOTHING, [sample], Heard({}, {0: heard}, 12.5, []), 0.5)).decode()
+    )
+    assert ("dd", {"class": "wrong"} if stands_out else {}) in found.elements[-1:]
+
+
+def test_silence_is_read_back_as_nothing() -> None:
+    found = shown(Sample("a", 0, "en", 1.0, [Span(0, [1], "The cat.", "The cat.")]), "")
+    assert found.of("dd")[-2:] == ["(nothing)", "100 % of the characters"]
+
+
+def test_chinese_that_cannot_be_compared_has_no_error_rate() -> None:
+    sample = Sample("a", 0, "zh", 1.0, [Span(0, [1], "猫坐在", "猫坐在")])
+    found = shown(sample, "m")
+    assert found.of("dt")[-2:] == ["to say", "read back"]
 
 
 def test_documents_left_out_are_named_with_the_reason(folder: Path) -> None:
@@ -197,7 +227,7 @@ def test_documents_left_out_are_named_with_the_reason(folder: Path) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(folder.parent / "model")
     samples = drawn(folder, 1)
     heard = listen(samples, str(folder.parent / "model"), tokenizer, 0)
-    assert "3 duplicate, 1 no words" in page(Preview("x", found, samples, heard)).decode()
+    assert "3 duplicate, 1 no words" in page(Preview("x", found, samples, heard, 0.5)).decode()
 
 
 def test_a_model_without_a_decoder_says_so(
@@ -278,11 +308,7 @@ def test_ten_megabytes_are_enough() -> None:
     noise = torch.rand(preview_sound.MAX_BYTES // 2, generator=torch.Generator().manual_seed(0))
     sounds = {0: preview_sound.Sound(2 * noise - 1, 22_050)}
     sample = Sample("a", 0, "en", 1.0, [Span(0, [1] * 1_800, "a", "a")])
-    statistics = {
-        "counts": {}, "shards": 1, "total": 1, "left_out": {}, "codes_per_span": None,
-        "speech_share_percent": None, "character_error_percent": None,
-    }  # fmt: skip
-    written = page(Preview("x", statistics, [sample], Heard(sounds, {}, 12.5, [])))
+    written = page(Preview("x", NOTHING, [sample], Heard(sounds, {}, 12.5, []), 0.5))
     assert len(written) < 10_000_000
 
 

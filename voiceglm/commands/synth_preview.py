@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         title = f"Preview of {args.folder.resolve().name}"
         found = status(args.folder, plan).to_json()
-        write_file(args.output, page(Preview(title, found, samples, heard)))
+        max_error = plan.config.filters.max_error
+        write_file(args.output, page(Preview(title, found, samples, heard, max_error)))
     for note in heard.notes:
         sys.stderr.write(f"{note}\n")
     if args.play and heard.sounds:
