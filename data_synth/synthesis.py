@@ -53,21 +53,29 @@ class Speaker:
 
 
 @dataclass
-class _Part:
-    """A document, or a part of a long one."""
+class Part:
+    """A document, or a part of a long one.
+
+    Attributes:
+        document: The whole.
+        number: Of the part, from 0.
+        language: Two letters.
+        segments: What is written and what is to be spoken.
+        codes: Of those that have been spoken, by segment.
+    """
 
     document: Document
     number: int
     language: str
     segments: list[Segment]
-    codes: dict[int, list[int]] = field(default_factory=dict)  # by segment
+    codes: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass
 class _Span:
     """A stretch that is to be spoken."""
 
-    part: _Part
+    part: Part
     segment: int
     said: str  # as words
     prompt: list[int]
@@ -116,7 +124,7 @@ class Synthesis:
         """
         count: Counter[str] = Counter()
         left_out: Counter[str] = Counter()
-        parts = list(self._parts(number, count, left_out))
+        parts = list(read_parts(self._plan, number, count, left_out))
         self._speak(parts, number, count, progress)
         rows = [self._row(part) for part in parts]
         for row in rows:
@@ -133,9 +141,9 @@ class Synthesis:
 
     def prompts(self, number: int) -> tuple[list[list[int]], list[int]]:
         """Return what the engine is given of a shard at first: prompts, and the room of each."""
-        spans = list(
-            self._spans(list(self._parts(number, Counter(), Counter())), number, Counter())
-        )
+        count: Counter[str] = Counter()
+        parts = list(read_parts(self._plan, number, count, count))
+        spans = list(self._spans(parts, number, count))
         return [span.prompt for span in spans], [span.room for span in spans]
 
     def metadata(self) -> dict[str, str]:
@@ -143,30 +151,9 @@ class Synthesis:
         config = self._plan.config
         return {"plan": self._plan.digest, "seed": str(config.seed), **self._plan.models}
 
-    def _parts(self, number: int, count: Counter[str], left_out: Counter[str]) -> Iterator[_Part]:
-        plan, config = self._plan, self._plan.config
-        shard = plan.shards[number]
-        path = Path(plan.sources[shard.source].path)
-        for row in read_rows(path, shard.start, shard.stop, config.columns, shard.place):
-            count["documents"] += 1
-            if isinstance(row, BadRow):
-                left_out[row.reason] += 1
-                continue
-            if row.row in shard.duplicates:
-                left_out["duplicate"] += 1
-                continue
-            text = _clean(row.text)
-            language = script(text)
-            if reason := _unfit(text, language, row.language, config):
-                left_out[reason] += 1
-                continue
-            for part, piece in enumerate(_cut(text, config.max_units)):
-                count["units"] += len(units(piece))
-                yield _Part(row, part, language or "en", segments(piece, config.spans))
-
     def _speak(
         self,
-        parts: Sequence[_Part],
+        parts: Sequence[Part],
         number: int,
         count: Counter[str],
         progress: Callable[[int], None],
@@ -183,15 +170,14 @@ class Synthesis:
             waiting = again
         count["spans_left_text"] = len(waiting)
 
-    def _spans(self, parts: Sequence[_Part], number: int, count: Counter[str]) -> Iterator[_Span]:
+    def _spans(self, parts: Sequence[Part], number: int, count: Counter[str]) -> Iterator[_Span]:
         config = self._plan.config
         chance = random.Random(f"{config.seed}/{number}/checked")
         for part in parts:
             for place, segment in enumerate(part.segments):
                 if not segment.is_spoken:
                     continue
-                language = "zh" if part.language == "zh" else "en"
-                said = " ".join(speakable(segment.text, language).split())
+                said = words(segment.text, part.language)
                 is_checked = chance.random() < config.filters.checked_share
                 if not any(letter.isalnum() for letter in said):
                     count["spans_without_words"] += 1
@@ -244,7 +230,7 @@ class Synthesis:
                 bad.append(span)
         return bad
 
-    def _row(self, part: _Part) -> CorpusRow:
+    def _row(self, part: Part) -> CorpusRow:
         """Write one row as the language model will read it."""
         pieces: list[Mapping[str, Any]] = []
         written = ""
@@ -262,6 +248,45 @@ class Synthesis:
         ids = self._writer.example({"kind": "interleaved", "segments": pieces}).ids
         spans = speech_spans(ids, self._writer.vocabulary)
         return CorpusRow(part.document.id, part.number, part.language, list(ids), spans)
+
+
+def read_parts(
+    plan: Plan, number: int, count: Counter[str], left_out: Counter[str]
+) -> Iterator[Part]:
+    """Read the documents of a shard, cut into what is written and what is to be spoken.
+
+    Args:
+        plan: Where they are.
+        number: Of the shard.
+        count: What is read is added to it.
+        left_out: So are documents that are not taken, by reason.
+
+    Raises:
+        SourceError: If the file is gone.
+    """
+    config, shard = plan.config, plan.shards[number]
+    path = Path(plan.sources[shard.source].path)
+    for row in read_rows(path, shard.start, shard.stop, config.columns, shard.place):
+        count["documents"] += 1
+        if isinstance(row, BadRow):
+            left_out[row.reason] += 1
+            continue
+        if row.row in shard.duplicates:
+            left_out["duplicate"] += 1
+            continue
+        text = _clean(row.text)
+        language = script(text)
+        if reason := _unfit(text, language, row.language, config):
+            left_out[reason] += 1
+            continue
+        for part, piece in enumerate(_cut(text, config.max_units)):
+            count["units"] += len(units(piece))
+            yield Part(row, part, language or "en", segments(piece, config.spans))
+
+
+def words(text: str, language: str) -> str:
+    """Return what is said where a text of a language is to be spoken."""
+    return " ".join(speakable(text, "zh" if language == "zh" else "en").split())
 
 
 def _clean(text: str) -> str:

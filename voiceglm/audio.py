@@ -161,10 +161,20 @@ def save_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
     """
     if not torch.isfinite(samples).all():
         raise AudioError(f"{path} was not written: its samples are not numbers (NaN or infinity)")
+    write_file(path, wav_bytes(samples, sample_rate))
+
+
+def wav_bytes(samples: Tensor, sample_rate: int) -> bytes:
+    """Return a 16-bit mono WAV; what leaves [-1, 1] is clipped.
+
+    Args:
+        samples: (num_samples,), floating point and finite.
+        sample_rate: In hertz.
+    """
     wav = io.BytesIO()
     pcm = (samples.detach().cpu().float().clamp(-1.0, 1.0) * 32767.0).round().to(torch.int16)
     soundfile.write(wav, pcm.numpy(), sample_rate, format="WAV", subtype="PCM_16")
-    write_file(path, wav.getvalue())
+    return wav.getvalue()
 
 
 def _decode(
