@@ -10,6 +10,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
         "voiceglm.commands.synth_train_text_to_token",
         "train what writes speech codes for text",
     ),
+    "dialogues": ("voiceglm.commands.synth_dialogues", "speak written dialogues for fine-tuning"),
     "manifest": ("voiceglm.commands.synth_manifest", "list the recordings of a corpus"),
     "check": ("voiceglm.commands.synth_check", "say what is wrong with listed recordings"),
 }
