@@ -22,6 +22,7 @@ def encode_set(
     *,
     augmentation: AugmentationConfig | None = None,
     seed: int = 0,
+    shows_progress: bool = True,
 ) -> None:
     """Write a manifest of the same utterances with their ``codes``, whole or not at all.
 
@@ -33,6 +34,7 @@ def encode_set(
         manifest: The file to write; nothing is done if it exists.
         augmentation: How recordings are disturbed before they are encoded; ``None``: not at all.
         seed: Of that disturbance; each recording's depends on its number alone.
+        shows_progress: Whether a bar is drawn.
 
     Raises:
         AudioError: If a recording cannot be read.
@@ -44,7 +46,9 @@ def encode_set(
     spoken = [number for number, utterance in enumerate(utterances) if utterance.path is not None]
     order = sorted(spoken, key=lambda number: utterances[number].num_samples or 0)
     codes: dict[int, list[int]] = {}
-    for start in tqdm(range(0, len(order), _BATCH), desc=f"encode {manifest.stem}", unit="batch"):
+    starts = range(0, len(order), _BATCH)
+    title = f"encode {manifest.stem}"
+    for start in tqdm(starts, desc=title, unit="batch", disable=not shows_progress):
         numbers = order[start : start + _BATCH]
         batch = [_hear(utterances[n], n, rate, augmentation, seed) for n in numbers]
         codes |= dict(zip(numbers, tokenizer.encode_batch(batch, rate), strict=True))

@@ -78,11 +78,16 @@ def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int])
         OutputError: If the file cannot be written.
     """
     rows = list(rows)
-    kept = [row for row in rows if all(_keeps_ahead(r, count_ids) for r in _replies(row))]
+    kept = [row for row in rows if not is_hasty(row, count_ids)]
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) for row in kept)
     write_file(path, "".join(f"{line}\n" for line in lines).encode())
     return len(rows) - len(kept)
+
+
+def is_hasty(row: Row, count_ids: Callable[[str], int]) -> bool:
+    """Say whether the speech of a reply in a row ends before its text is written."""
+    return not all(_keeps_ahead(reply, count_ids) for reply in _replies(row))
 
 
 def _replies(row: Row) -> Sequence[Row]:

@@ -1,17 +1,13 @@
 """Who speaks a line: what is asked of any synthesizer, and espeak-ng in several processes."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 
+from data_synth.processes import new_pool
 from data_synth.speak import Line
 from data_synth.tts import SAMPLE_RATE, Espeak, speak_alone
 from voiceglm.audio import resample
@@ -51,9 +47,7 @@ class EspeakProcesses:
 
     def __init__(self, num_processes: int, sample_rate: int):
         self._sample_rate = sample_rate
-        self._pool = ProcessPoolExecutor(
-            num_processes, multiprocessing.get_context("spawn"), initializer=_begin
-        )
+        self._pool = new_pool(num_processes)
 
     def submit(self, line: Line) -> Future[Said]:
         """Begin to speak a line."""
@@ -78,20 +72,6 @@ def check_voices(voices: Iterable[str]) -> None:
                 raise ConfigError(f"espeak-ng has no voice {name!r}; en-us+f2, de or cmn are some")
     finally:
         engine.close()
-
-
-def _begin() -> None:
-    """Prepare a process: leave Ctrl-C to its parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent, "this runs in a child process"
-    parent.join()
-    os._exit(1)
 
 
 def _say(line: Line, sample_rate: int) -> Said:

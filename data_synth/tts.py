@@ -24,7 +24,7 @@ SAMPLE_RATE = 22_050  # hertz, fixed by espeak-ng
 _SYNCHRONOUS = 2
 _UTF8 = 1
 _CHARACTER_POSITIONS = 1
-_RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER numbers
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER numbers
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -38,6 +38,7 @@ class Voice:
     rate: int = 165  # words per minute
     pitch: int = 50  # 0 to 99
     pitch_range: int = 50  # 0 (monotone) to 99
+    volume: int = 100  # 0 to 200, in proportion to the samples
 
 
 class Espeak:
@@ -72,7 +73,7 @@ class Espeak:
         if self._library.espeak_SetVoiceByName(voice.name.encode()):
             raise SynthesisError(f"espeak-ng has no voice {voice.name!r}")
         settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
-        for parameter, value in settings:
+        for parameter, value in (*settings, (_VOLUME, voice.volume)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._pieces = []
         data = text.encode()

@@ -20,6 +20,10 @@ is given:
     text         ({text}<|endoftext|>)
     dialogue     the turns above; each reply and the id that ends it are learned
 
+Of what is learned a row may ask for one half (``learn``): ``"text"`` leaves every speech id out,
+``"speech"`` everything else, so the special ids, that of the end of a turn too, are text. Seen once
+each, the two halves are the two uses that GLM-4-Voice (arXiv 2412.02612) makes of a dialogue.
+
 A conversation is kept as ids and never tokenised again: a character cut at a stretch border would
 not survive that.
 """
@@ -27,7 +31,7 @@ not survive that.
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from voiceglm.errors import ConfigError
 from voiceglm.interleave import REPLY, Layout, interleave, keeps_ahead
@@ -37,6 +41,7 @@ IGNORED = -100
 """The label of an id that is given, not learned."""
 
 Mode = Literal["speech", "text"]
+Learn = Literal["both", "text", "speech"]
 Segment = tuple[list[int], bool]  # ids, learned
 
 
@@ -196,7 +201,8 @@ class PromptWriter:
         """Write one row of a training file (``voiceglm.train`` lists the kinds).
 
         Raises:
-            ConfigError: If the row is of no known kind or lacks what its kind needs.
+            ConfigError: If the row is of no known kind, lacks what its kind needs, or has nothing
+                of the half that is to be learned.
         """
         writers: dict[str, Callable[[Mapping[str, Any]], list[Segment]]] = {
             "asr": self._asr,
@@ -213,7 +219,25 @@ class PromptWriter:
             segments = writers[kind](row)
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"a training row of kind {kind!r} lacks {error}") from None
-        return _join(segments)
+        return self._view(_join(segments), row.get("learn", "both"))
+
+    def _view(self, example: Example, learn: object) -> Example:
+        """Leave one half of the labels, text or speech, or both."""
+        if learn not in get_args(Learn):
+            raise ConfigError(
+                f"learn of a training row must be one of {', '.join(get_args(Learn))}, "
+                f"got {learn!r}"
+            )
+        if learn == "both":
+            return example
+        wanted = learn == "speech"
+        labels = [
+            label if self.vocabulary.is_speech(label) == wanted else IGNORED
+            for label in example.labels
+        ]
+        if all(label == IGNORED for label in labels):
+            raise ConfigError(f"a training row has no {learn} to be learned")
+        return Example(example.ids, labels)
 
     def _asr(self, row: Mapping[str, Any]) -> list[Segment]:
         end = self.vocabulary.end_of_transcription
@@ -242,7 +266,8 @@ class PromptWriter:
         if not turns or len(turns) % 2:
             raise ConfigError("a dialogue alternates the user's turns and replies, ending in one")
         mode: Mode = "speech" if "codes" in turns[0] else "text"
-        segments: list[Segment] = [(self.opening(mode), False)]
+        opening = self.opening(mode, row.get("instructions") or "")
+        segments: list[Segment] = [(opening, False)]
         for asked, answered in zip(turns[::2], turns[1::2], strict=True):
             spoken = "codes" in asked
             turn = self.speech_turn(asked["codes"]) if spoken else self.text_turn(asked["text"])

@@ -132,6 +132,43 @@ def test_a_dialogue_is_the_prompt_that_chat_writes() -> None:
     assert list(WRITER.example(row).ids) == expected
 
 
+def test_the_two_views_of_a_dialogue_share_its_labels_out() -> None:
+    reply = {"text": "four", "codes": [7, 0]}
+    turns = [{"codes": [1, 2]}, reply, {"text": "two"}, {"text": "is"}]
+    row = {"kind": "dialogue", "turns": turns}
+    both, text, speech = (WRITER.example({**row, "learn": v}) for v in ("both", "text", "speech"))
+    assert both == WRITER.example(row), "both is what a row without the field means"
+    assert both.ids == text.ids == speech.ids, "what is not learned is still read"
+    assert learned(text) == "four<user>is<user>", "the end of a turn is text"
+    assert learned(speech) == "{7}{0}"
+    for whole, *halves in zip(both.labels, text.labels, speech.labels, strict=True):
+        assert sorted(halves) == sorted((IGNORED, whole)), "each label is in exactly one view"
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "speech"),
+    [
+        ({"kind": "tts", "codes": [3], "text": "two"}, "<end_of_audio>", "{3}"),
+        ({"kind": "streaming", "codes": [3], "text": "two"}, "two<endoftext>", "{3}"),
+        ({"kind": "interleaved", "segments": [{"codes": [3]}]}, "<endoftext>", "{3}"),
+    ],
+)
+def test_rows_of_every_kind_have_views(row: dict[str, Any], text: str, speech: str) -> None:
+    assert learned(WRITER.example({**row, "learn": "text"})) == text
+    assert learned(WRITER.example({**row, "learn": "speech"})) == speech
+
+
+def test_instructions_stand_in_the_system_text_of_a_model_that_follows_any() -> None:
+    reply = {"text": "four", "codes": [7]}
+    row = {"kind": "dialogue", "instructions": "two", "turns": [{"codes": [1, 2]}, reply]}
+    plain = WRITER.example(row)
+    assert spell(plain.ids) == f"{OPENING}{TURN}four{{7}}<user>"
+    follows = PromptFormat("Listen.", follows_instructions=True)
+    example = PromptWriter(VOCABULARY, encode, follows).example(row)
+    assert spell(example.ids).startswith("<gmask><sop><system>\nListen. two<user>")
+    assert learned(example) == learned(plain), "instructions are given, not learned"
+
+
 def test_a_long_reply_is_interleaved() -> None:
     text = "two plus two is four. " * 5
     ids = WRITER.reply(text, [1] * 200)
@@ -157,6 +194,10 @@ def test_speech_that_ends_before_the_text_is_refused() -> None:
         ({"kind": "dialogue", "turns": []}, "alternates"),
         ({"kind": "dialogue", "turns": [{"codes": [1]}]}, "alternates"),
         ({"kind": "dialogue", "turns": [{"codes": [1]}, {"codes": [1]}]}, "lacks 'text'"),
+        ({"kind": "text", "text": "two", "learn": "all"}, "one of both, text, speech, got 'all'"),
+        ({"kind": "text", "text": "two", "learn": ["text"]}, "one of both, text, speech, got"),
+        ({"kind": "text", "text": "two", "learn": "speech"}, "has no speech to be learned"),
+        ({"kind": "interleaved", "segments": [], "learn": "speech"}, "has no speech"),
     ],
 )
 def test_bad_rows(row: dict[str, Any], message: str) -> None:

@@ -45,6 +45,9 @@ def test_help_names_every_task_of_the_family(capsys: pytest.CaptureFixture[str])
         ["synth", "check", "a", "b"],
         ["synth", "check", "a", "--workers", "0"],
         ["synth", "manifest", "a"],
+        ["synth", "dialogues", "a"],
+        ["synth", "dialogues", "a", "-o", "b", "--views", "one"],
+        ["synth", "world", "-o", "a", "--documents", "1", "--dialogues", "1"],
         ["synth", "manifest", "a", "-o", "b", "--layout", "vctk"],
     ],
 )
@@ -138,3 +141,37 @@ def test_bad_places_are_refused_before_any_work(capsys: pytest.CaptureFixture[st
         ["synth", "check", "m.jsonl", "--json", "no/m.json"], capsys
     )
     assert "cannot read the manifest" in fails(["synth", "check", "no.jsonl"], capsys)
+
+
+def test_the_world_writes_dialogues_that_can_be_spoken(
+    nano: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
+    assert main(["synth", "world", "--dialogues", "3", "-o", "d.jsonl"]) == 0
+    with Path("d.jsonl").open("a") as file:
+        file.write("{\n")
+    argv = ["synth", "dialogues", "d.jsonl", "-o", "spoken", "--views", "two", "--workers", "1"]
+    assert main(argv) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "dialogues    3"
+    assert lines[2:] == ["left out     1", "           1 not JSON", "styles unmet 0"]
+    assert captured.err == "", "no progress bar where nobody looks"
+    rows = [json.loads(line) for line in Path("spoken/rows.jsonl").read_text().splitlines()]
+    assert [row["learn"] for row in rows] == ["text", "speech"] * 3
+    message = fails([*argv, "--seed", "1"], capsys)
+    assert message == (
+        "voiceglm synth dialogues: spoken was begun otherwise (seed was 0, is 1);"
+        " name another folder\n"
+    )
+
+
+def test_the_world_writes_documents_unless_it_is_asked_for_dialogues() -> None:
+    assert main(["synth", "world", "--documents", "3", "-o", "a.jsonl"]) == 0
+    assert main(["synth", "world", "--dialogues", "-o", "b.jsonl"]) == 0
+    assert [len(Path(name).read_text().splitlines()) for name in ("a.jsonl", "b.jsonl")] == [
+        3,
+        1000,
+    ]
+    assert "turns" in json.loads(Path("b.jsonl").read_text().splitlines()[0])
+    assert "text" in json.loads(Path("a.jsonl").read_text().splitlines()[0])

@@ -104,6 +104,19 @@ def test_one_kind_can_be_learned_alone(source: Source) -> None:
     assert both["loss"] < max(both["text_loss"], both["speech_loss"])
 
 
+def test_the_loss_of_a_view_is_that_half_of_the_loss() -> None:
+    model = fresh()
+    objective = Objective(model, LanguageTraining())
+    row = rows(4)[3]
+    found = {}
+    for learn in ("both", "text", "speech"):
+        example = model.writer.example({**row, "learn": learn})
+        found[learn] = objective(**bucketed_batch([example]))
+    for half in ("text", "speech"):
+        torch.testing.assert_close(found[half]["loss"], found["both"][f"{half}_loss"])
+    assert found["text"]["speech_loss"] == found["speech"]["text_loss"] == 0
+
+
 def test_dropout_acts_in_training_alone_and_leaves_no_trace() -> None:
     model = fresh()
     batch = {

@@ -11,6 +11,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
         "train what writes speech codes for text",
     ),
     "preview": ("voiceglm.commands.synth_preview", "some rows of a corpus, to read and to hear"),
+    "dialogues": ("voiceglm.commands.synth_dialogues", "speak written dialogues for fine-tuning"),
     "manifest": ("voiceglm.commands.synth_manifest", "list the recordings of a corpus"),
     "check": ("voiceglm.commands.synth_check", "say what is wrong with listed recordings"),
 }
