@@ -41,12 +41,17 @@ def main() -> None:
     parser.add_argument("recognizer", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--sentences", type=int, default=300)
+    parser.add_argument("--trained", type=Path, help="rows.jsonl; what occurs in it is left out")
+    parser.add_argument("--sentences", type=int, default=500)
     parser.add_argument("--temperature", type=float, default=Choice.temperature)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    utterances = read_manifest(args.manifest)[: args.sentences]
+    known = args.trained.read_text() if args.trained else ""
+    unseen = [
+        one for one in read_manifest(args.manifest) if json.dumps(one.text)[1:-1] not in known
+    ]
+    utterances = unseen[: args.sentences]
     texts = [one.text or "" for one in utterances]
     tokenizer = SpeechTokenizer.from_pretrained(args.model)
     model = VoiceLM.from_pretrained(resolve(args.model, "text_to_token"))
