@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from data_synth.documents import dialogue_lines
 from data_synth.processes import processes
@@ -46,6 +48,7 @@ DIALOGUES: list[dict[str, Any] | str] = [
     {"id": "hasty", "turns": [ASKED, {**LONG, "style": {"rate": 2}}]},
     {"id": "chinese", "language": "zh", "turns": [{"role": "user", "text": "你好，2加2？"}, REPLY]},
     {"id": "whisper", "turns": [ASKED, {**REPLY, "style": {"emotion": "whisper"}}]},
+    "5",
 ]
 
 
@@ -134,6 +137,17 @@ def test_every_turn_is_in_the_manifest_with_its_place_and_codes(
     assert turns["chinese"][0].text == "你好，二加二？"
 
 
+def test_turns_lie_end_to_end_in_their_packs(turns: dict[str, list[Utterance]]) -> None:
+    ends: dict[Path, int] = {}
+    for turn in (turn for spoken in turns.values() for turn in spoken if turn.path):
+        assert turn.start == ends.get(turn.recording, 0)
+        ends[turn.recording] = turn.start + (turn.num_samples or 0)
+    assert len(ends) == 4
+    for path, end in ends.items():
+        info = soundfile.info(path)
+        assert (info.frames, info.samplerate, info.channels) == (end, 22_050, 1)
+
+
 def test_users_differ_and_the_assistant_does_not(turns: dict[str, list[Utterance]]) -> None:
     users = {n: {t.speaker for t in ts if t.role == "user"} for n, ts in turns.items()}
     assert all(len(speakers) == 1 for speakers in users.values()), "one voice in a dialogue"
@@ -168,8 +182,9 @@ def test_what_is_left_out_is_listed_with_its_reason(whole: tuple[Path, Report]) 
         {"line": 2, "dialogue": "", "reason": "not JSON"},
         {"line": 5, "dialogue": "mute", "reason": "nothing to say", "turn": 1, "text": "..."},
         {"line": 6, "dialogue": "hasty", "reason": HASTY},
+        {"line": 9, "dialogue": "", "reason": "not a JSON object"},
     ]
-    assert dict(report.left_out) == {"not JSON": 1, "nothing to say": 1, HASTY: 1}
+    assert report.left_out == Counter(row["reason"] for row in left_out)
     assert (report.dialogues, report.turns) == (5, 16)
     assert report.seconds == pytest.approx(16 * 1.5, rel=0.5)
 
