@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,8 @@ def test_kill_and_go_on(folder: Path, whom: str, undisturbed: dict[str, bytes]) 
         if whom == "supervisor":
             process.kill()
         else:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # everything was finished already
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for number in finished(folder, SHARDS):
             assert not damaged(folder, number), "visible, so whole"
