@@ -37,6 +37,32 @@ def add_recordings_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_settings_arguments(parser: argparse.ArgumentParser, *, example: str) -> None:
+    """Declare a file of settings, and single ones that go before it."""
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings (docs/data.md)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"one setting, as in {example} (repeatable)",
+    )
+
+
+def read_settings(
+    args: argparse.Namespace, standard: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the settings of the file, over the standard ones, with the single ones over both.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a setting is no setting.
+    """
+    from voiceglm.config import load_yaml, override
+
+    given = load_yaml(args.config) if args.config else {}
+    return override({**(standard or {}), **given}, args.set)
+
+
 def use_threads(args: argparse.Namespace) -> None:
     """Obey ``--threads``."""
     import torch

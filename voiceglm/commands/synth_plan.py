@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from voiceglm.commands.options import add_settings_arguments, read_settings
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
@@ -15,24 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files of .parquet, .jsonl, .jsonl.gz or .jsonl.zst, or folders of them",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings (docs/data.md)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting, as in spans.share=0.2 (repeatable)",
-    )
+    add_settings_arguments(parser, example="spans.share=0.2")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the plan and say what it holds."""
     from data_synth.models import model_folders
     from data_synth.plan import SynthesisConfig, make_plan, model_digests, write_plan
-    from voiceglm.config import build, load_yaml, override
+    from voiceglm.config import build
 
-    values = load_yaml(args.config) if args.config else {}
-    config = build(SynthesisConfig, override(values, args.set))
+    config = build(SynthesisConfig, read_settings(args))
     plan = make_plan(args.texts, config, model_digests(model_folders(config)))
     is_new = write_plan(plan, args.output)
     documents = sum(source.num_rows for source in plan.sources)

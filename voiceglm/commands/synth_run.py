@@ -56,13 +56,13 @@ def _bar():
         """Shards, with codes a second beside them."""
 
         def __init__(self) -> None:
-            self._bar = tqdm(unit="shard", smoothing=0.05)
+            self._bar: tqdm[None] | None = None  # until work begins
 
         def __call__(self, progress: Progress) -> None:
+            if self._bar is None:
+                done, total = progress.done, progress.total
+                self._bar = tqdm(unit="shard", initial=done, total=total, smoothing=0.05)
             bar = self._bar
-            if bar.total is None:
-                bar.total = progress.total
-                bar.initial = bar.n = progress.done
             bar.n = progress.done
             rate = progress.codes / max(bar.format_dict["elapsed"], 1e-3)
             failed = f", {len(progress.failed)} failed" if progress.failed else ""
@@ -70,6 +70,7 @@ def _bar():
             bar.refresh()
 
         def close(self) -> None:
-            self._bar.close()
+            if self._bar is not None:
+                self._bar.close()
 
     return Bar()

@@ -4,7 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from voiceglm.commands.options import add_model_arguments, use_threads
+from voiceglm.commands.options import (
+    add_model_arguments,
+    add_settings_arguments,
+    read_settings,
+    use_threads,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of recordings with texts; codes are made where they lack (docs/data.md)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="model, objective and train")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting, as in train.steps=2000 (repeatable)",
-    )
+    add_settings_arguments(parser, example="train.steps=2000")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     add_model_arguments(parser)
 
@@ -36,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from data_synth.codes import encode_set
     from data_synth.text_to_token import TextToTokenConfig, train_text_to_token, write_pairs
     from tokenizer.model import SpeechTokenizer
-    from voiceglm.config import build, load_yaml, override
+    from voiceglm.config import build, load_yaml
     from voiceglm.errors import OutputError
     from voiceglm.language_model import read_language_model
     from voiceglm.manifest import read_manifest
@@ -44,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     use_threads(args)
     recipe = load_yaml(Path(str(files("voiceglm").joinpath("recipes", "nano.yaml"))))
     standard = {name: recipe["text_to_token"][name] for name in ("model", "objective", "train")}
-    given = load_yaml(args.config) if args.config else {}
-    config = build(TextToTokenConfig, override({**standard, **given}, args.set))
+    config = build(TextToTokenConfig, read_settings(args, standard))
     folder: Path = args.output
     if folder.exists() and any(folder.iterdir()) and not args.resume:
         raise OutputError(f"{folder} exists already; name another folder, or go on with --resume")
