@@ -3,8 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from voiceglm.commands.options import positive
+
+if TYPE_CHECKING:
+    from data_synth.run import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from data_synth.run import run as work_off
 
-    bar = _bar()
+    bar = _Bar()
     progress = work_off(args.folder, args.workers, bar)
     bar.close()
     for number, reason in sorted(progress.failed.items()):
@@ -46,31 +50,25 @@ def run(args: argparse.Namespace) -> int:
     return 0 if progress.done == progress.total else 1
 
 
-def _bar():
-    """Return what shows progress on stderr."""
-    from tqdm import tqdm
+class _Bar:
+    """Shards on stderr, with codes a second beside them."""
 
-    from data_synth.run import Progress
+    def __init__(self) -> None:
+        self._bar: Any = None  # until work begins
 
-    class Bar:
-        """Shards, with codes a second beside them."""
+    def __call__(self, progress: "Progress") -> None:
+        from tqdm import tqdm
 
-        def __init__(self) -> None:
-            self._bar: tqdm[None] | None = None  # until work begins
+        if self._bar is None:
+            done, total = progress.done, progress.total
+            self._bar = tqdm(unit="shard", initial=done, total=total, smoothing=0.05)
+        self._bar.n = progress.done
+        rate = progress.codes / max(self._bar.format_dict["elapsed"], 1e-3)
+        failed = f", {len(progress.failed)} failed" if progress.failed else ""
+        self._bar.set_postfix_str(f"{rate:.0f} codes/s{failed}", refresh=False)
+        self._bar.refresh()
 
-        def __call__(self, progress: Progress) -> None:
-            if self._bar is None:
-                done, total = progress.done, progress.total
-                self._bar = tqdm(unit="shard", initial=done, total=total, smoothing=0.05)
-            bar = self._bar
-            bar.n = progress.done
-            rate = progress.codes / max(bar.format_dict["elapsed"], 1e-3)
-            failed = f", {len(progress.failed)} failed" if progress.failed else ""
-            bar.set_postfix_str(f"{rate:.0f} codes/s{failed}", refresh=False)
-            bar.refresh()
-
-        def close(self) -> None:
-            if self._bar is not None:
-                self._bar.close()
-
-    return Bar()
+    def close(self) -> None:
+        """Leave what it shows."""
+        if self._bar is not None:
+            self._bar.close()
