@@ -36,6 +36,7 @@ from voiceglm.report import commit
 
 WORKERS = 2
 SHORT, LONG = (1, 1), (1, 6)  # paragraphs
+PAUSES = (4.0, 14.0)  # seconds between two kills: models are loaded in about seven
 
 
 def main() -> None:
@@ -227,7 +228,7 @@ def kills(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     process = start(disturbed)
     for number in range(args.kills):
-        pause = chance.uniform(2.0, max(4.0, 1.2 * seconds / args.kills))
+        pause = chance.uniform(*PAUSES)
         time.sleep(pause)
         whom = ("worker", "supervisor", "group")[number % 3]
         done = len(finished(disturbed, len(read_plan(disturbed).shards)))
