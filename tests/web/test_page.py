@@ -90,7 +90,7 @@ class Watched:
         page.on("response", self._response)
         page.on("websocket", lambda socket: self.origins.add(socket.url.split("/")[2]))
         page.goto(address)
-        page.wait_for_selector('[data-part="talk"]')
+        page.wait_for_selector('[data-alive="yes"]')  # before that it does not listen
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
