@@ -7,16 +7,15 @@ should have listened to. A bad line or file is a finding; it stops nothing.
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_synth.measure import FaultError, Sound, measure
+from data_synth.processes import processes
 from data_synth.transcripts import count_letters, has_control_characters, is_damaged, markup
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.manifest import BadLine, Utterance, scan_manifest
@@ -151,14 +150,13 @@ def _work(chunks: Sequence[_Chunk], workers: int) -> Iterator[list[Checked]]:
     if workers == 1:
         yield from map(_check_chunk, chunks)
         return
-    # Not forked: a fork of a process that has used torch's threads may hang.
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(_check_chunk, chunks)
-    except BrokenProcessPool:
-        raise AudioError("a worker died, perhaps for want of memory; use fewer workers") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with processes(min(workers, len(chunks))) as pool:
+        try:
+            yield from pool.map(_check_chunk, chunks)
+        except BrokenExecutor:
+            raise AudioError(
+                "a worker died, perhaps for want of memory; use fewer workers"
+            ) from None
 
 
 def _check_chunk(chunk: _Chunk) -> list[Checked]:

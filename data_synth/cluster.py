@@ -6,7 +6,7 @@ from typing import Any
 from datatrove.executor import RayPipelineExecutor, SlurmPipelineExecutor
 
 from data_synth.models import check_models
-from data_synth.plan import check_sources, read_plan
+from data_synth.plan import check_source, read_plan
 from data_synth.shards import finished, remove_drafts
 from data_synth.step import LOGS, SynthesisStep
 from voiceglm.errors import ConfigError
@@ -27,7 +27,8 @@ def run_elsewhere(folder: Path, kind: str, workers: int, options: dict[str, Any]
         ConfigError: If the executor refuses an argument.
     """
     plan = read_plan(folder)
-    check_sources(plan)
+    for source in plan.sources:
+        check_source(source)
     check_models(plan)
     remove_drafts(folder)
     _agree(folder, len(plan.shards))

@@ -5,7 +5,6 @@ on its dialogues and the seed alone, whoever makes it. Its manifest is written l
 when it is complete.
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ from data_synth.written_dialogues import LeftOut, WrittenDialogue, WrittenTurn
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import check_samples, save_audio
 from voiceglm.errors import AudioError, SynthesisError
-from voiceglm.files import write_file
+from voiceglm.files import write_json_lines
 from voiceglm.manifest import Utterance
 
 ASSISTANTS = {"en": ASSISTANT, "zh": replace(ASSISTANT, name="cmn+f2")}
@@ -107,8 +106,7 @@ def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    rows = (json.dumps(one.row(), ensure_ascii=False) for one in left_out)
-    write_file(path, "".join(f"{row}\n" for row in rows).encode())
+    write_json_lines(path, (one.row() for one in left_out))
 
 
 def unmet_of(utterances: Iterable[Utterance]) -> Counter[str]:

@@ -4,13 +4,12 @@ The kinds of row are those of ``voiceglm.train``. Questions bring the codes of m
 those of the assistant's one voice.
 """
 
-import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from voiceglm.files import write_file
+from voiceglm.files import write_json_lines
 from voiceglm.interleave import REPLY, keeps_ahead
 from voiceglm.manifest import Utterance
 
@@ -80,8 +79,7 @@ def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int])
     rows = list(rows)
     kept = [row for row in rows if not is_hasty(row, count_ids)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(row, ensure_ascii=False) for row in kept)
-    write_file(path, "".join(f"{line}\n" for line in lines).encode())
+    write_json_lines(path, kept)
     return len(rows) - len(kept)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from data_synth.plan import Plan
-from data_synth.shards import CorpusRow, speech_spans
+from data_synth.shards import CorpusRow, speech_spans, tally
 from tokenizer.model import SpeechTokenizer
 from voiceglm.errors import AudioError
 from voiceglm.manifest import BadLine, Utterance, read_samples, scan_manifest
@@ -54,11 +54,7 @@ class Encoding:
             for (name, part, utterance, _), each in zip(batch, codes, strict=True):
                 rows.append(self._row(name, part, utterance, each))
             progress(sum(map(len, codes)))
-        count["rows"] = len(rows)
-        count["ids"] = sum(len(row.ids) for row in rows)
-        count["speech_ids"] = sum(row.num_speech for row in rows)
-        counts = {key: count[key] for key in sorted(count)}
-        return rows, {"counts": counts, "left_out": dict(sorted(left_out.items()))}
+        return rows, tally(rows, count, left_out)
 
     def metadata(self) -> dict[str, str]:
         """Return where the rows come from."""

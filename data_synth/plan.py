@@ -6,8 +6,10 @@ what they were are refused by name, because half of a corpus would be another co
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,7 +113,7 @@ class Plan:
     shards: tuple[Shard, ...]
     unreadable: dict[str, str]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The name of the plan: a hash of all of it but for the folders of its files."""
         values = asdict(self)
@@ -146,8 +148,7 @@ def make_plan(paths: Sequence[Path], config: SynthesisConfig, models: Mapping[st
         for number, start in enumerate(range(0, num_rows, size)):
             stop = min(start + size, num_rows)
             place = places[number] if places else None
-            inside = tuple(row for row in again if start <= row < stop)
-            shards.append(Shard(len(sources), start, stop, place, inside))
+            shards.append(Shard(len(sources), start, stop, place, tuple(again[number])))
         sources.append(SourceFile(str(path.resolve()), *_fingerprint(path), num_rows))
     if not shards:
         reasons = "; ".join(unreadable.values()) or "the files are empty"
@@ -217,21 +218,20 @@ def check_same(old: Plan, new: Plan) -> None:
         )
 
 
-def check_sources(plan: Plan) -> None:
-    """Refuse to go on with files that are not what they were.
+def check_source(source: SourceFile) -> None:
+    """Refuse to go on with a file that is not what it was.
 
     Raises:
-        SourceError: If one is missing or has changed.
+        SourceError: If it is missing or has changed.
     """
-    for source in plan.sources:
-        path = Path(source.path)
-        if not path.is_file():
-            raise SourceError(f"{path} is gone; the plan needs it")
-        if _fingerprint(path) != (source.size, source.digest):
-            raise SourceError(
-                f"{path} has changed since the plan was made ({source.size} bytes then, "
-                f"{path.stat().st_size} now); bring it back or make a new plan"
-            )
+    path = Path(source.path)
+    if not path.is_file():
+        raise SourceError(f"{path} is gone; the plan needs it")
+    if _fingerprint(path) != (source.size, source.digest):
+        raise SourceError(
+            f"{path} has changed since the plan was made ({source.size} bytes then, "
+            f"{path.stat().st_size} now); bring it back or make a new plan"
+        )
 
 
 def model_digests(folders: Mapping[str, Path]) -> dict[str, str]:
@@ -242,17 +242,19 @@ def model_digests(folders: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _duplicates(path: Path, num_rows: int, config: SynthesisConfig, seen: set[bytes]) -> list[int]:
-    """Return the rows whose text was seen before, here or in an earlier file."""
+def _duplicates(
+    path: Path, num_rows: int, config: SynthesisConfig, seen: set[bytes]
+) -> Mapping[int, list[int]]:
+    """Return the rows whose text was seen before, here or in an earlier file, by shard of it."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
     if not config.deduplicate or config.kind != "interleaved":
-        return []
-    found = []
+        return found
     for row in read_rows(path, 0, num_rows, config.columns):
         if isinstance(row, BadRow):
             continue
         digest = hashlib.blake2b(row.text.strip().encode(), digest_size=10).digest()
         if digest in seen:
-            found.append(row.row)
+            found[row.row // config.documents_per_shard].append(row.row)
         seen.add(digest)
     return found
 

@@ -13,6 +13,7 @@ import torch
 
 def new_pool(count: int) -> ProcessPoolExecutor:
     """Return a pool of ``count`` processes with one torch thread each."""
+    # Not forked: a fork of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, initializer=_begin)
 

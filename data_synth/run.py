@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data_synth.models import check_models
-from data_synth.plan import check_sources, read_plan
+from data_synth.plan import check_source, read_plan
 from data_synth.shards import finished, remove_drafts
 from voiceglm.errors import ConfigError, SynthesisError
 
@@ -65,7 +65,8 @@ def run(folder: Path, workers: int, watch: Callable[[Progress], None] = lambda _
     """
     plan = read_plan(folder)
     with _lock(folder):
-        check_sources(plan)
+        for source in plan.sources:
+            check_source(source)
         check_models(plan)
         remove_drafts(folder)
         done = set(finished(folder, len(plan.shards)))

@@ -11,6 +11,7 @@ A shard is finished when its file under ``done/`` is there, and nobody reads it 
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,17 @@ def speech_spans(ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, 
         else:
             found.append((place, place + 1))
     return found
+
+
+def tally(
+    rows: Sequence[CorpusRow], count: Counter[str], left_out: Counter[str]
+) -> dict[str, dict[str, int]]:
+    """Return what the mark of a shard says of its rows, and of what came before them."""
+    count["rows"] = len(rows)
+    count["ids"] = sum(len(row.ids) for row in rows)
+    count["speech_ids"] = sum(row.num_speech for row in rows)
+    counts = {"counts": count, "left_out": left_out}
+    return {name: dict(sorted(each.items())) for name, each in counts.items()}
 
 
 def shard_name(number: int) -> str:

@@ -25,7 +25,7 @@ from data_synth.synthesizers import Refusal, Said, Synthesizer
 from data_synth.texts import SHOWN, LeftOut, SpeechConfig, fingerprint, prepare, read_texts
 from voiceglm.audio import check_samples
 from voiceglm.errors import AudioError, OutputError, SynthesisError
-from voiceglm.files import write_file
+from voiceglm.files import write_file, write_json_lines
 from voiceglm.manifest import Utterance
 
 AHEAD = 256
@@ -175,7 +175,7 @@ def _speak_packs(
             spoken = [result for result in results if not isinstance(result, LeftOut)]
             manifest = pack_manifest(folder, pack)
             if left_out:
-                write_file(_left_out_path(manifest), _json_lines(left_out))
+                write_json_lines(_left_out_path(manifest), left_out)
             write_pack(manifest, spoken, sample_rate)
             progress(len(results))
 
@@ -222,9 +222,5 @@ def _join_left_out(folder: Path, packs: Iterable[int]) -> list[dict[str, Any]]:
     paths = (_left_out_path(pack_manifest(folder, number)) for number in packs)
     there = b"".join(path.read_bytes() for path in paths if path.exists())
     left_out = [json.loads(line) for line in there.split(b"\n") if line]
-    write_file(folder / "left_out.jsonl", _json_lines(left_out))
+    write_json_lines(folder / "left_out.jsonl", left_out)
     return left_out
-
-
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()

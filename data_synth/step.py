@@ -14,7 +14,7 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
 from data_synth.models import check_models, load_maker
-from data_synth.plan import Plan, check_sources, read_plan
+from data_synth.plan import Plan, check_source, read_plan
 from data_synth.shards import CorpusRow, is_finished, write_shard
 from voiceglm.errors import ConfigError
 
@@ -52,10 +52,12 @@ class SynthesisStep(PipelineStep):
         self._progress = progress
         self._plan: Plan | None = None
         self._maker: Maker | None = None
+        self._checked: set[int] = set()  # sources
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is loaded behind; another process loads its own."""
-        return {**self.__dict__, "_plan": None, "_maker": None, "_progress": None}
+        left = {"_plan": None, "_maker": None, "_progress": None, "_checked": set()}
+        return {**self.__dict__, **left}
 
     def run(
         self, data: object = None, rank: int = 0, world_size: int = 1
@@ -74,8 +76,11 @@ class SynthesisStep(PipelineStep):
             )
         if is_finished(folder, rank):
             return
+        source = plan.shards[rank].source
+        if source not in self._checked:  # of thousands of files a worker meets a few
+            check_source(plan.sources[source])
+            self._checked.add(source)
         if self._maker is None:
-            check_sources(plan)
             check_models(plan)
             self._maker = load_maker(plan, folder)
         began = time.monotonic()

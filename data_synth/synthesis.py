@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from data_synth.batch_lm import Engine
 from data_synth.filters import fault, script
 from data_synth.plan import Plan, SynthesisConfig
-from data_synth.shards import CorpusRow, speech_spans
+from data_synth.shards import CorpusRow, speech_spans, tally
 from data_synth.sources import BadRow, Document, read_rows
 from data_synth.spans import Segment, segments, units
 from data_synth.speakable import speakable
@@ -127,12 +127,7 @@ class Synthesis:
         parts = list(read_parts(self._plan, number, count, left_out))
         self._speak(parts, number, count, progress)
         rows = [self._row(part) for part in parts]
-        for row in rows:
-            count["ids"] += len(row.ids)
-            count["speech_ids"] += row.num_speech
-        count["rows"] = len(rows)
-        counts = {key: count[key] for key in sorted(count)}
-        return rows, {"counts": counts, "left_out": dict(sorted(left_out.items()))}
+        return rows, tally(rows, count, left_out)
 
     @property
     def engine(self) -> Engine:

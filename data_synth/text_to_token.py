@@ -4,7 +4,6 @@ Speech for interleaved pre-training is written by it as codes; no sound is made 
 2024, arXiv 2411.17607, section 2.2). It is a :class:`VoiceLM` trained on pairs of text and codes.
 """
 
-import json
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from data_synth.spans import SpanConfig, segments
 from data_synth.speak import Line
 from data_synth.tts import ASSISTANT
 from voiceglm.errors import ConfigError
-from voiceglm.files import write_file
+from voiceglm.files import write_json_lines
 from voiceglm.language_model import LanguageModelConfig, VoiceLM
 from voiceglm.manifest import Utterance
 from voiceglm.train import LanguageTraining, Source, train_language_model
@@ -53,7 +52,7 @@ def write_pairs(path: Path, utterances: Iterable[Utterance]) -> int:
         OutputError: If the file cannot be written.
     """
     rows = [
-        json.dumps({"kind": "tts", "text": one.text, "codes": codes}, ensure_ascii=False)
+        {"kind": "tts", "text": one.text, "codes": codes}
         for one in utterances
         if one.text and (codes := one.extra.get("codes"))
     ]
@@ -61,7 +60,7 @@ def write_pairs(path: Path, utterances: Iterable[Utterance]) -> int:
         raise ConfigError(
             "no recording has both a text and codes; see voiceglm synth speak --codes"
         )
-    write_file(path, "".join(f"{row}\n" for row in rows).encode())
+    write_json_lines(path, rows)
     return len(rows)
 
 

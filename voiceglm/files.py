@@ -1,11 +1,13 @@
 """Results that are whole or absent: written beside their final name, then renamed."""
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from voiceglm.errors import OutputError
 
@@ -43,6 +45,16 @@ def write_file(path: str | Path, data: bytes) -> None:
         raise OutputError(f"cannot write {path}: {_reason(error)}") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, all of them or nothing; see :func:`write_file`.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    lines = (f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    write_file(path, "".join(lines).encode())
 
 
 @contextmanager

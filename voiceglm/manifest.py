@@ -23,7 +23,7 @@ from torch import Tensor
 
 from voiceglm.audio import resample
 from voiceglm.errors import AudioError, ConfigError
-from voiceglm.files import write_file
+from voiceglm.files import write_json_lines
 from voiceglm.lines import Line, read_lines
 
 ROLES = ("user", "assistant", "system")
@@ -101,8 +101,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         OutputError: If the file cannot be written.
     """
     folder = Path(path).resolve().parent
-    lines = (json.dumps(_row(one, folder), ensure_ascii=False) for one in utterances)
-    write_file(path, "".join(f"{line}\n" for line in lines).encode())
+    write_json_lines(path, (_row(one, folder) for one in utterances))
 
 
 def read_samples(utterance: Utterance, sample_rate: int) -> Tensor:

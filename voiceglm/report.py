@@ -17,7 +17,7 @@ from voiceglm import evaluate
 from voiceglm.chat import VoiceChat
 from voiceglm.error_rate import character_errors, word_errors
 from voiceglm.errors import CheckpointError
-from voiceglm.files import write_file
+from voiceglm.files import write_file, write_json_lines
 from voiceglm.manifest import Utterance, read_manifest, read_samples
 from voiceglm.pretrained import load_chat
 
@@ -166,8 +166,7 @@ def _test_sets(what: Measurement, *names: str) -> list[list[Utterance]]:
 
 
 def _keep(what: Measurement, name: str, rows: Iterable[Any]) -> None:
-    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    write_file(what.output / f"{name}.jsonl", lines.encode())
+    write_json_lines(what.output / f"{name}.jsonl", rows)
 
 
 def commit() -> str:

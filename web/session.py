@@ -81,14 +81,14 @@ class Session:
     def receive(self, event: object, now: float) -> list[Action]:
         """Take a client's event; what is wrong with it is told and changes nothing."""
         self._active = now
-        event_id = event.get("event_id") if isinstance(event, Mapping) else None
         try:
             return self._handle(event, now)
         except ClientError as error:
-            return [self._events.error(error, event_id if isinstance(event_id, str) else None)]
+            wrong = error
         except VoiceGLMError as error:  # such as a recording that is too long
             wrong = ClientError("invalid_value", str(error))
-            return [self._events.error(wrong, event_id if isinstance(event_id, str) else None)]
+        event_id = event.get("event_id") if isinstance(event, Mapping) else None
+        return [self._events.error(wrong, event_id if isinstance(event_id, str) else None)]
 
     def refuse(self, code: str, message: str) -> list[Action]:
         """Say that something that is not even an event cannot be followed."""

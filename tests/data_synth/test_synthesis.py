@@ -187,3 +187,10 @@ def test_a_shard_depends_on_its_number_alone(tmp_path: Path, shard: int) -> None
     expected = Synthesis(plan, WRITER, Speaker(WRITER, Engine(codes)), None).shard(shard)
     synthesis.shard(1 - shard)
     assert synthesis.shard(shard) == expected
+
+
+def test_a_shard_of_which_nothing_is_kept_is_counted(tmp_path: Path) -> None:
+    rows, counts, _ = made(plan_of(tmp_path, ["torn", {"text": ""}]))
+    assert rows == []
+    found = counts["counts"]
+    assert (found["documents"], found["rows"], found["ids"], found["speech_ids"]) == (2, 0, 0, 0)
