@@ -39,6 +39,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.error_rate",
         "voiceglm.augmentation",
         "voiceglm.training",
+        "voiceglm.runs",
     },
     {
         "tokenizer",

@@ -24,10 +24,20 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
     "loadtest": ("voiceglm.commands.loadtest", "call a server from many sides at once"),
     "convert": ("voiceglm.commands.convert", "write a released model in this project's layout"),
+    "tokenizer": ("voiceglm.commands.tokenizer", "train what hears: speech to ids"),
+    "decoder": ("voiceglm.commands.decoder", "train what speaks: ids to speech"),
+    "lm": ("voiceglm.commands.lm", "train what thinks: the language model"),
+    "voice": ("voiceglm.commands.voice", "voices that a model speaks with"),
     "synth": ("voiceglm.commands.synth", "make training data, list it, check it"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }
-FAMILIES = ("synth",)  # their modules are tables like this one
+FAMILIES = (
+    "tokenizer",
+    "decoder",
+    "lm",
+    "voice",
+    "synth",
+)  # their modules are tables like this one
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

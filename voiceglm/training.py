@@ -109,6 +109,7 @@ def fit(
     folder: Path,
     *,
     lengths: Sequence[int] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train ``model`` in place, from scratch or from where a stopped run left off.
 
@@ -120,6 +121,7 @@ def fit(
         config: Steps, learning rate and so on.
         folder: Checkpoints and metrics are kept here.
         lengths: Size of each item; batches then hold items of about equal size.
+        callbacks: Called by the Trainer, behind its own.
 
     Raises:
         TrainingError: If the loss is not finite.
@@ -152,7 +154,7 @@ def fit(
         args=arguments,
         train_dataset=dataset,
         data_collator=collate,
-        callbacks=[_Metrics(folder / METRICS), _Epochs(dataset)],
+        callbacks=[_Metrics(folder / METRICS), _Epochs(dataset), *callbacks],
     )
     trainer.lengths = lengths
     trainer.muon_lr = config.muon_lr

@@ -60,7 +60,17 @@ def read_settings(
     from voiceglm.config import load_yaml, override
 
     given = load_yaml(args.config) if args.config else {}
-    return override({**(standard or {}), **given}, args.set)
+    return override(_over(standard or {}, given), args.set)
+
+
+def _over(standard: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Put given settings over standard ones, part by part."""
+    parts = {
+        name: _over(standard[name], value)
+        for name, value in given.items()
+        if isinstance(value, Mapping) and isinstance(standard.get(name), Mapping)
+    }
+    return {**standard, **given, **parts}
 
 
 def use_threads(args: argparse.Namespace) -> None:

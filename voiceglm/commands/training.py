@@ -1,0 +1,63 @@
+"""What every task that trains shares: its arguments, and the folder of its run."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from voiceglm.commands.options import (
+    add_settings_arguments,
+    add_threads_argument,
+    read_settings,
+    use_threads,
+)
+
+T = TypeVar("T")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, *, example: str) -> None:
+    """Declare where a run is kept, its settings, and whether it goes on."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    add_settings_arguments(parser, example=example)
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    add_threads_argument(parser)
+
+
+def begin(args: argparse.Namespace, kind: type[T], standard: dict[str, Any]) -> T:
+    """Read the settings of a run and open its folder.
+
+    Args:
+        args: With what :func:`add_training_arguments` declares.
+        kind: The dataclass of everything the run is asked for.
+        standard: Settings that the file and the single ones go over.
+
+    Raises:
+        ConfigError: If a setting is wrong, or a run that goes on was started with others.
+        OutputError: If the folder is taken.
+    """
+    from voiceglm.config import build
+    from voiceglm.runs import open_run
+
+    use_threads(args)
+    config = build(kind, read_settings(args, standard))
+    open_run(args.output, config, resume=args.resume)
+    return config
+
+
+def finish(folder: Path, hint: str) -> int:
+    """Say where the model of a run is; returns the exit status."""
+    sys.stdout.write(f"{folder}\n")
+    sys.stderr.write(f"{hint}\n")
+    return 0
+
+
+def recipe_settings(name: str, *parts: str) -> dict[str, Any]:
+    """Return the settings under ``parts`` of a recipe of this package, as they are written."""
+    from importlib.resources import files
+
+    from voiceglm.config import load_yaml
+
+    settings = load_yaml(Path(str(files("voiceglm").joinpath("recipes", f"{name}.yaml"))))
+    for part in parts:
+        settings = settings[part]
+    return settings
