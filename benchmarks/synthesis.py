@@ -160,17 +160,18 @@ def throughput(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         rates["bare engine"].append(bare(corpus, shards))
         for path in (corpus / "done").glob("*"):
             path.unlink()
-        first: list[float] = []
+        first: list[tuple[float, int]] = []  # when all workers were at work, and what was done
 
-        def note(progress: Any, first: list[float] = first) -> None:
+        def note(progress: Any, first: list[tuple[float, int]] = first) -> None:
             if progress.codes and not first:
-                first.append(time.monotonic())
+                first.append((time.monotonic(), progress.codes))
 
         began = time.monotonic()
         progress = run(corpus, WORKERS, note)
         ended = time.monotonic()
         rates["run"].append(progress.codes / (ended - began))
-        rates["run, without its start"].append(progress.codes / (ended - first[0]))
+        when, before = first[0]
+        rates["run, without its start"].append((progress.codes - before) / (ended - when))
     medians = {name: round(sorted(values)[1]) for name, values in rates.items()}
     medians_raw = {name: [round(value) for value in values] for name, values in rates.items()}
     steady = medians["run, without its start"] / medians["bare engine"]
