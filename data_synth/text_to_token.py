@@ -21,7 +21,7 @@ from voiceglm.files import write_json_lines
 from voiceglm.language_model import LanguageModelConfig, VoiceLM
 from voiceglm.manifest import Utterance
 from voiceglm.train import LanguageTraining, Source, train_language_model
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,17 @@ A recording is padded or cut to the samples that its codes stand for, so that th
 the mel always follow from the number of codes, in training as in speaking.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from decoder.config import FlowConfig
 from decoder.features import LogMel, MelConfig
+from voiceglm.batches import Shared
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest, read_samples
 
@@ -32,9 +32,10 @@ class FlowItem:
 
     codes: Tensor  # (T,), int64
     mel: Tensor  # (N, M), log-mel; M follows from T
+    generator: torch.Generator  # where further draws for this item come from
 
 
-class FlowDataset(Dataset[FlowItem]):
+class FlowDataset:
     """The recordings of a manifest; each mel is computed once and kept, in float16.
 
     Args:
@@ -77,12 +78,12 @@ class FlowDataset(Dataset[FlowItem]):
         """Count the recordings."""
         return len(self.codes)
 
-    def __getitem__(self, index: int) -> FlowItem:
+    def draw(self, index: int, generator: torch.Generator) -> FlowItem:
         """Return one recording."""
         mel = self._mels[index]
         if mel is None:
             mel = self._mels[index] = self._compute(index).half()
-        return FlowItem(torch.tensor(self.codes[index]), mel.float())
+        return FlowItem(torch.tensor(self.codes[index]), mel.float(), generator)
 
     def _compute(self, index: int) -> Tensor:
         config = self.config
@@ -92,20 +93,56 @@ class FlowDataset(Dataset[FlowItem]):
         return self._log_mel(samples)  # (N, M)
 
 
-def collate(config: FlowConfig) -> Callable[[Sequence[FlowItem]], dict[str, Tensor]]:
-    """Return what joins recordings of about equal length to a batch.
+@dataclass(frozen=True)
+class Collate:
+    """Joins recordings of about equal length to a batch, and draws what a training step needs.
 
-    All are cut to the shortest, because a batch without padding computes a good deal faster,
-    and prefixes are what the flow has to learn in any case.
+    All are cut to the shortest, because a batch without padding computes a good deal faster, and
+    prefixes are what the flow has to learn in any case. Speaking in pieces is part of the training:
+    a share of the batches is cut to a random run of blocks, and some items are given a number of
+    their first frames as a prompt (GLM-4-Voice, arXiv 2412.02612, section 3.2). There the run
+    always begins with the utterance; here it may begin anywhere, because a stream that speaks in a
+    bounded window forgets how its utterance began.
     """
 
-    def join(items: Sequence[FlowItem]) -> dict[str, Tensor]:
-        """Return codes (B, T) and mel (B, N, M)."""
-        length = min(len(item.codes) for item in items)
-        frames = int(length * config.frames_per_code)
+    config: FlowConfig
+
+    def __call__(self, items: Sequence[FlowItem], shared: Shared) -> dict[str, Tensor]:
+        """Return ``codes`` (B, T), ``mel`` (B, N, M), and per item the draws of its step.
+
+        ``prompt_lengths`` (B,) counts the frames that are given, ``time`` (B,) is the place on the
+        path, ``noise`` (B, N, M) its start, ``hidden`` (B,) says whose conditions are hidden.
+        """
+        config = self.config
+        start, end = self._run(min(shared.lengths), shared.generator)
+        first = int(start * config.frames_per_code)
+        last = first + int((end - start) * config.frames_per_code)
+        drawn = [self._draw(item.generator, last - first) for item in items]
         return {
-            "codes": torch.stack([item.codes[:length] for item in items]),
-            "mel": torch.stack([item.mel[:, :frames] for item in items]),
+            "codes": torch.stack([item.codes[start:end] for item in items]),
+            "mel": torch.stack([item.mel[:, first:last] for item in items]),
+            **{name: torch.stack([each[name] for each in drawn]) for name in drawn[0]},
         }
 
-    return join
+    def _run(self, num_codes: int, generator: torch.Generator) -> tuple[int, int]:
+        """Return which codes are kept: a random run of blocks, or all of them."""
+        config, block = self.config, self.config.encoder.block_size
+        num_blocks = num_codes // block
+        chance = float(torch.rand((), generator=generator))
+        if num_blocks == 0 or chance >= config.crop_probability:
+            return 0, num_codes
+        length = int(torch.randint(1, num_blocks + 1, (), generator=generator))
+        start = int(torch.randint(num_blocks - length + 1, (), generator=generator))
+        return block * start, block * (start + length)
+
+    def _draw(self, generator: torch.Generator, num_frames: int) -> dict[str, Tensor]:
+        """Draw what one item needs."""
+        config = self.config
+        share, given, time, hidden = torch.rand(4, generator=generator)
+        prompt = (share * (config.max_prompt_share * num_frames + 1)).long()
+        return {
+            "prompt_lengths": torch.where(given < config.prompt_probability, prompt, 0),
+            "time": time,
+            "noise": torch.randn(config.num_mels, num_frames, generator=generator),
+            "hidden": hidden < config.guidance_dropout,
+        }

@@ -19,6 +19,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from voiceglm.ranks import mean_over_ranks
+
 
 @dataclass(frozen=True)
 class FlowDraws:
@@ -44,7 +46,6 @@ class ConditionalFlow(nn.Module):
         guidance: Strength g of classifier-free guidance, velocity (1 + g) v(condition) - g v(0)
             (Ho and Salimans 2022, equation 6).
         sigma_min: Noise left at the end of the path.
-        guidance_dropout: Share of training items whose condition is hidden.
         guess_std: If given, the first C channels of the condition are a guess at the data, off
             by about this much; the estimator then only learns what is left to say, see
             :meth:`_start_from_guess`.
@@ -57,7 +58,6 @@ class ConditionalFlow(nn.Module):
         num_steps: int,
         guidance: float,
         sigma_min: float,
-        guidance_dropout: float,
         guess_std: float | None = None,
     ) -> None:
         super().__init__()
@@ -65,15 +65,7 @@ class ConditionalFlow(nn.Module):
         self.num_steps = num_steps
         self.guidance = guidance
         self.sigma_min = sigma_min
-        self.guidance_dropout = guidance_dropout
         self.guess_std = guess_std
-
-    def draw(self, data: Tensor, generator: torch.Generator | None = None) -> FlowDraws:
-        """Draw what a training step on ``data`` (B, C, M) needs."""
-        batch, device = len(data), data.device
-        uniform = torch.rand(2, batch, generator=generator, device=device)
-        noise = torch.randn(data.shape, generator=generator, device=device, dtype=data.dtype)
-        return FlowDraws(uniform[0], noise, uniform[1] < self.guidance_dropout)
 
     def point(self, data: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return the point of the path at ``time`` (B,) and its velocity, both (B, C, M)."""
@@ -90,15 +82,15 @@ class ConditionalFlow(nn.Module):
             data: (B, C, M).
             mask: (B, 1, M), 1 where a frame is real; ``None`` if every frame is.
             condition: (B, K, M).
-            draws: See :meth:`draw`.
+            draws: The random numbers of the step.
         """
         time = cosine_schedule(draws.time)
         y, velocity = self.point(data, draws.noise, time)
         condition = condition.masked_fill(draws.hidden[:, None, None], 0.0)
         error = (self._estimate(y, mask, condition, time) - velocity).float().square()
         if mask is None:
-            return error.mean()
-        return (error * mask).sum() / (mask.sum() * data.shape[1])
+            mask = error.new_ones(1).expand(len(data), 1, data.shape[-1])
+        return mean_over_ranks((error * mask).sum(), mask.sum() * data.shape[1])
 
     def velocity(self, x: Tensor, mask: Tensor | None, condition: Tensor, time: Tensor) -> Tensor:
         """Return the guided velocity at x, both (B, C, M), in one call of the estimator."""

@@ -24,6 +24,7 @@ from decoder.flow import ConditionalFlow, FlowDraws
 from decoder.masking import length_mask, masked, padding_mask
 from decoder.regulator import LengthRegulator, frame_lengths
 from voiceglm.errors import AudioError
+from voiceglm.ranks import mean_over_ranks
 
 DEFAULT_SEED = 0
 
@@ -56,7 +57,6 @@ class FlowModel(nn.Module):
             num_steps=config.num_steps,
             guidance=config.guidance,
             sigma_min=config.sigma_min,
-            guidance_dropout=config.guidance_dropout,
             guess_std=config.content_std,
         )
 
@@ -140,7 +140,7 @@ class FlowModel(nn.Module):
             mel: (B, N, M), log-mel; M is the maximum of ``lengths``.
             lengths: (B,), mel frames of each item.
             prompt_lengths: (B,), first mel frames that the model is given.
-            draws: Random numbers, see :meth:`decoder.flow.ConditionalFlow.draw`.
+            draws: The random numbers of the step.
             speaker: (B, speaker_dim) or ``None``.
         """
         size, mels = mel.shape[-1], self.config.num_mels
@@ -151,7 +151,7 @@ class FlowModel(nn.Module):
         content = condition[:, :mels] - data  # both zero where padded
         return FlowLosses(
             flow=self.decoder.loss(data, mask, condition, draws),
-            content=content.float().square().sum() / (lengths.sum() * mels),
+            content=mean_over_ranks(content.float().square().sum(), lengths.sum() * mels),
         )
 
     def sample(

@@ -6,11 +6,6 @@ Letters used in shapes below:
     T  codes, 12.5 per second
     N  mel channels, 80
     M  mel frames, 86.13 per second
-
-Speaking in pieces is part of the training: batches are cut to a random run of blocks, and items
-get a random number of their first frames as a prompt (GLM-4-Voice, arXiv 2412.02612, section 3.2).
-There the run always begins with the utterance; here it may begin anywhere, because a stream that
-speaks in a bounded window forgets how its utterance began.
 """
 
 from pathlib import Path
@@ -19,62 +14,54 @@ import torch
 from torch import Tensor, nn
 
 from decoder.config import FlowConfig
-from decoder.data import FlowDataset, collate
+from decoder.data import Collate, FlowDataset
+from decoder.flow import FlowDraws
 from decoder.flow_model import FlowModel
-from voiceglm.training import TrainConfig, fit
+from voiceglm.batches import ItemBatches
+from voiceglm.train_config import TrainConfig
+from voiceglm.training import fit
 
 
 class FlowTrainingModel(nn.Module):
-    """The flow as the training loop sees it: a batch in, its losses out.
-
-    Random numbers come from the default generator, which the loop seeds, saves and restores.
-    """
+    """The flow as the training loop sees it: a batch in, its losses out."""
 
     def __init__(self, flow: FlowModel) -> None:
         super().__init__()
         self.flow = flow
 
-    def forward(self, codes: Tensor, mel: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        codes: Tensor,
+        mel: Tensor,
+        prompt_lengths: Tensor,
+        time: Tensor,
+        noise: Tensor,
+        hidden: Tensor,
+    ) -> dict[str, Tensor]:
         """Return ``loss``, and the two losses it is the sum of.
 
         Args:
             codes: (B, T).
             mel: (B, N, M), log-mel; M follows from T.
+            prompt_lengths: (B,), first frames that are given.
+            time: (B,), in 0 .. 1.
+            noise: (B, N, M).
+            hidden: (B,), whose conditions are hidden.
         """
         config = self.flow.config
-        codes, mel = self._crop(codes, mel)
         lengths = torch.full((len(mel),), mel.shape[-1], device=mel.device)
         losses = self.flow.losses(
             codes,
             torch.full_like(lengths, codes.shape[1]),
             mel,
             lengths,
-            draw_prompt_lengths(lengths, config),
-            draws=self.flow.decoder.draw(mel),
+            prompt_lengths,
+            draws=FlowDraws(time, noise, hidden),
         )
         loss = losses.flow
         if config.content_weight:
             loss = loss + config.content_weight * losses.content
         return {"loss": loss, "flow_loss": losses.flow, "content_loss": losses.content}
-
-    def _crop(self, codes: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut a random run of blocks out of the batch, or leave it."""
-        config, block = self.flow.config, self.flow.config.encoder.block_size
-        num_blocks = codes.shape[1] // block
-        if num_blocks == 0 or torch.rand(()) >= config.crop_probability:
-            return codes, mel
-        length = block * int(torch.randint(1, num_blocks + 1, ()))
-        start = block * int(torch.randint(num_blocks - length // block + 1, ()))
-        first = int(start * config.frames_per_code)
-        frames = int(length * config.frames_per_code)
-        return codes[:, start : start + length], mel[..., first : first + frames]
-
-
-def draw_prompt_lengths(lengths: Tensor, config: FlowConfig) -> Tensor:
-    """Draw how many first frames each item is given: (B,) -> (B,), many of them 0."""
-    share, chance = torch.rand(2, len(lengths), device=lengths.device)
-    prompts = (share * (config.max_prompt_share * lengths + 1)).long()
-    return torch.where(chance < config.prompt_probability, prompts, 0)
 
 
 def train_flow(manifest: Path, config: FlowConfig, train: TrainConfig, folder: Path) -> FlowModel:
@@ -94,5 +81,12 @@ def train_flow(manifest: Path, config: FlowConfig, train: TrainConfig, folder: P
     with torch.random.fork_rng():
         torch.manual_seed(train.seed)
         flow = FlowModel(config)
-    fit(FlowTrainingModel(flow), dataset, collate(config), train, folder, lengths=dataset.lengths)
+    batches = ItemBatches(
+        dataset,
+        Collate(config),
+        batch_size=train.items_per_batch,
+        lengths=dataset.lengths,
+        seed=train.seed,
+    )
+    fit(FlowTrainingModel(flow), batches, train, folder)
     return flow.eval()

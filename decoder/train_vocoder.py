@@ -37,7 +37,7 @@ from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
 from voiceglm.files import write_file
 from voiceglm.manifest import Utterance, read_manifest, read_samples
-from voiceglm.training import computes_bfloat16
+from voiceglm.train_config import computes_bfloat16
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"

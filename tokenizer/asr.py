@@ -23,6 +23,7 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoder
 from tokenizer.config import RecognizerConfig
 from tokenizer.encoder import additive_bias
 from voiceglm.errors import ConfigError
+from voiceglm.ranks import mean_over_ranks
 
 IGNORED = -100  # a label that is padding
 
@@ -69,7 +70,7 @@ class CtcRecognizer(nn.Module):
             reduction="none",
             zero_infinity=True,
         )
-        return losses.sum() / counts.sum()
+        return mean_over_ranks(losses.sum(), counts.sum())
 
     def read(self, states: Tensor, mask: Tensor) -> list[str]:
         """Write the most probable characters down, repeats and blanks removed."""
@@ -107,7 +108,10 @@ class AttentionRecognizer(nn.Module):
     def loss(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy over text ids, ()."""
         logits = self.logits(states, mask, labels)
-        return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return mean_over_ranks(total, (labels != IGNORED).sum())
 
 
 def build_recognizer(

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 
 from tokenizer.asr import IGNORED, CtcRecognizer
 from tokenizer.features import LogMel
 from voiceglm.augmentation import AugmentationConfig, augment
+from voiceglm.batches import Shared
 from voiceglm.manifest import Utterance, read_samples
 
 
@@ -23,18 +23,14 @@ class Example:
     generator: torch.Generator  # where further draws for this example come from
 
 
-class SpeechDataset(Dataset[Example]):
-    """Utterances with their text, disturbed anew in each pass over them.
-
-    Every draw follows from the seed, the pass and the number of the utterance. The Trainer fetches
-    a batch ahead, so draws from the global generator would differ once a run is resumed.
+class SpeechDataset:
+    """Utterances with their text, disturbed anew whenever they are drawn.
 
     Args:
         utterances: With text.
         recognizer: Spells the text.
         sample_rate: In hertz.
         augmentation: ``None`` for clean speech.
-        seed: Of every draw.
     """
 
     def __init__(
@@ -44,27 +40,19 @@ class SpeechDataset(Dataset[Example]):
         *,
         sample_rate: int,
         augmentation: AugmentationConfig | None,
-        seed: int = 0,
     ):
         self._utterances = utterances
         self._recognizer = recognizer
         self._sample_rate = sample_rate
         self._augmentation = augmentation
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which pass over the utterances begins."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._utterances)
 
-    def __getitem__(self, index: int) -> Example:
+    def draw(self, index: int, generator: torch.Generator) -> Example:
+        """Return an utterance as it is heard this time."""
         utterance = self._utterances[index]
         samples = read_samples(utterance, self._sample_rate)
-        seed = (self._seed * 1_000_003 + self._epoch) * 1_000_003 + index
-        generator = torch.Generator().manual_seed(seed % 2**63)
         if self._augmentation is not None:
             samples = augment(samples, self._sample_rate, self._augmentation, generator)
         return Example(samples, self._recognizer.labels(utterance.text or ""), generator)
@@ -82,9 +70,9 @@ class Collate:
     space: int  # the label between two joined texts
     max_samples: int
 
-    def __call__(self, examples: list[Example]) -> dict[str, Any]:
+    def __call__(self, examples: list[Example], shared: Shared) -> dict[str, Any]:
         """Return ``features`` (B, F, L), ``mask`` (B, L) and ``labels`` (B, U)."""
-        size = _JOINED[_draw(len(_JOINED), examples[0].generator)]
+        size = _JOINED[_draw(len(_JOINED), shared.generator)]
         groups = [examples[start : start + size] for start in range(0, len(examples), size)]
         joined = [self._join(group) for group in groups]
         batch = self.features([example.samples for example in joined])

@@ -13,9 +13,11 @@ from tokenizer.encoder import FEATURE_STRIDE
 from tokenizer.features import LogMel
 from tokenizer.model import SpeechTokenizer
 from voiceglm.augmentation import AugmentationConfig
+from voiceglm.batches import ItemBatches
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance
-from voiceglm.training import TrainConfig, fit, plain_attention
+from voiceglm.train_config import TrainConfig
+from voiceglm.training import fit, plain_attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +58,21 @@ def train_tokenizer(
         recognizer,
         sample_rate=rate,
         augmentation=config.augmentation,
-        seed=config.train.seed,
     )
     collate = Collate(
         LogMel(sizes.features),
         space=recognizer.alphabet.index(" ") + 1,
         max_samples=sizes.encoder.max_frames * FEATURE_STRIDE * sizes.features.hop,
     )
-    lengths = [_size(utterance) for utterance in spoken]
+    batches = ItemBatches(
+        dataset,
+        collate,
+        batch_size=config.train.items_per_batch,
+        lengths=[_size(utterance) for utterance in spoken],
+        seed=config.train.seed,
+    )
     with plain_attention(tokenizer.encoder.layer_config):
-        fit(tokenizer, dataset, collate, config.train, folder, lengths=lengths)
+        fit(tokenizer, batches, config.train, folder)
     return tokenizer.eval()
 
 

@@ -189,7 +189,7 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, where: str | 
     Raises:
         CheckpointError: Listing missing, unexpected and mis-shaped tensors.
     """
-    _check_fit(module, {name: tensor.shape for name, tensor in tensors.items()}, where)
+    check_fit(module, {name: tensor.shape for name, tensor in tensors.items()}, where)
     module.load_state_dict(dict(tensors))
 
 
@@ -211,10 +211,15 @@ def fill(module: nn.Module, parts: Iterable[Mapping[str, Tensor]], *, where: str
         shapes |= {name: tensor.shape for name, tensor in part.items()}
         fitting = {n: t for n, t in part.items() if expected.get(n) == t.shape}
         module.load_state_dict(fitting, strict=False, assign=True)
-    _check_fit(module, shapes, where)
+    check_fit(module, shapes, where)
 
 
-def _check_fit(module: nn.Module, shapes: Mapping[str, torch.Size], where: str | Path) -> None:
+def check_fit(module: nn.Module, shapes: Mapping[str, torch.Size], where: str | Path) -> None:
+    """Refuse tensors that are not exactly those of a module.
+
+    Raises:
+        CheckpointError: Listing missing, unexpected and mis-shaped tensors.
+    """
     expected = module.state_dict()
     problems = [
         _listing("missing", sorted(expected.keys() - shapes.keys())),

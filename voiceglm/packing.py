@@ -21,7 +21,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from voiceglm.errors import ConfigError
 from voiceglm.prompt import IGNORED, Example
@@ -167,13 +166,13 @@ def _windows(order: list[int], lengths: Sequence[int], num_ids: int) -> Iterator
         yield window
 
 
-class BatchDataset(Dataset[dict[str, Tensor]]):
-    """Ready batches as items, one per optimizer step, collated when read.
+class PlannedBatches:
+    """Batches that are planned beforehand and laid out when they are asked for.
 
     Args:
         examples: The documents.
         plan: How they become batches.
-        num_batches: How many to plan: the steps of the run.
+        num_batches: How many to plan: those of the whole run.
     """
 
     def __init__(self, examples: Sequence[Example], plan: BatchPlan, num_batches: int):
@@ -182,13 +181,16 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
         planned = plan.batches([len(example) for example in examples])
         self._batches = [next(planned) for _ in range(num_batches)]
 
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return len(self._batches)
+    def batch(self, number: int, rank: int, world: int) -> dict[str, Tensor]:
+        """Return the rows of a process in a batch; see :class:`voiceglm.batches.Batches`.
 
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Return one batch of the plan."""
-        rows = [[self._examples[n] for n in row] for row in self._batches[number]]
+        A process for which there is no row gets one of which nothing is learned.
+        """
+        mine = self._batches[number][rank::world]
+        rows = [[self._examples[n] for n in row] for row in mine] or [[_NOTHING]]
         if self._plan.batching == "packed":
             return packed_batch(rows, self._plan.row_length)
         return bucketed_batch([row[0] for row in rows])
+
+
+_NOTHING = Example([_PADDING_ID], [IGNORED])

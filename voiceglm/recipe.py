@@ -42,7 +42,7 @@ from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import PromptFormat
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import LanguageTraining, Source, train_language_model
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

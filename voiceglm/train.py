@@ -31,9 +31,11 @@ from torch.utils.hooks import RemovableHandle
 
 from voiceglm.errors import ConfigError
 from voiceglm.language_model import VoiceLM
-from voiceglm.packing import BatchDataset, BatchPlan
+from voiceglm.packing import BatchPlan, PlannedBatches
 from voiceglm.prompt import IGNORED, Example, PromptWriter
-from voiceglm.training import TrainConfig, fit, plain_attention
+from voiceglm.ranks import mean_over_ranks
+from voiceglm.train_config import TrainConfig
+from voiceglm.training import fit, plain_attention
 from voiceglm.vocabulary import Vocabulary
 
 
@@ -101,7 +103,7 @@ def train_language_model(
 ) -> VoiceLM:
     """Train ``model`` in place, from its weights or from where a stopped run left off.
 
-    ``train.batch_size`` is not used: one item is a whole batch of ``config.plan.ids_per_batch``.
+    ``train.batch_size`` is not used: a batch has ``config.plan.ids_per_batch`` ids.
     Logged beside ``loss``: ``text_loss`` and ``speech_loss``, each unweighted, per learned id.
 
     Args:
@@ -115,11 +117,11 @@ def train_language_model(
     plan = config.plan
     if plan.row_length > model.config.context_length:
         plan = replace(plan, row_length=model.config.context_length)
-    dataset = BatchDataset(examples, plan, train.steps)
+    batches = PlannedBatches(examples, plan, train.steps * train.accumulate)
     objective = Objective(model, config)
     try:
         with plain_attention(model.network.config):
-            fit(objective, dataset, _only, replace(train, batch_size=1), folder)
+            fit(objective, batches, train, folder)
     finally:
         objective.release()
     model.network.float().eval()
@@ -187,9 +189,4 @@ class Objective(nn.Module):
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
-
-
-def _only(batch: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Unwrap a batch that is ready."""
-    return batch[0]
+    return mean_over_ranks((values * weights).sum(), weights.sum())

@@ -1,85 +1,37 @@
 """One way to train: transformers' ``Trainer`` around any module that returns its own loss.
 
 A model is called with the fields of a batch and returns a dict of scalar tensors, one of which is
-``loss``; all of them are averaged and logged to ``metrics.jsonl``. A run's folder holds its
-checkpoints; a run that was stopped goes on from the newest complete one.
+``loss``; all of them are averaged and logged. A run's folder holds its checkpoints; a run that was
+stopped goes on from the newest complete one. Started by ``torchrun``, several processes share every
+batch, and the run is the one that a single process would make.
 """
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils.data import Dataset, Sampler
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     PreTrainedConfig,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from voiceglm.batches import Batches
 from voiceglm.errors import ConfigError, TrainingError
+from voiceglm.ranks import is_first, wait
+from voiceglm.resume import check_same_model, drop_incomplete, newest_checkpoint, step_of
+from voiceglm.train_config import TrainConfig
+from voiceglm.trainer import BatchTrainer, Logging, Numbered, Shield
+from voiceglm.training_log import TrainingLog, plot_run
 
-METRICS = "metrics.jsonl"
-_STATE = "trainer_state.json"
-_WEIGHTS = "model.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained."""
-
-    steps: int
-    batch_size: int = 16
-    """Items per optimizer step, on each device."""
-    peak_lr: float = 1e-3
-    """Learning rate after warm-up; a cosine takes it to zero at ``steps``."""
-    muon_lr: float | None = None
-    """Peak learning rate of the matrices inside layers, which then learn by Muon (in the scaling
-    that matches AdamW's) instead of AdamW; the rest stays with AdamW at ``peak_lr``."""
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    beta2: float = 0.98
-    """Decay of AdamW's second moment."""
-    max_grad_norm: float = 1.0
-    save_every: int = 500
-    log_every: int = 50
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto``: bfloat16 where the processor multiplies it fast, float32 elsewhere."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("peak_lr", "muon_lr"):
-            rate = getattr(self, name)
-            if rate is not None and rate <= 0:
-                raise ConfigError(f"train.{name} must be positive, got {rate}")
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether to compute in bfloat16 on this machine."""
-        if self.precision != "auto":
-            return self.precision == "bfloat16"
-        return computes_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Say whether ``device`` multiplies bfloat16 faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+SAMPLES = "samples"
 
 
 @contextmanager
@@ -103,36 +55,41 @@ def plain_attention(config: PreTrainedConfig) -> Iterator[None]:
 
 def fit(
     model: nn.Module,
-    dataset: Dataset[Any],
-    collate: Callable[[list[Any]], Mapping[str, Any]],
+    batches: Batches,
     config: TrainConfig,
     folder: Path,
     *,
-    lengths: Sequence[int] | None = None,
+    samples: Callable[[Path], None] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train ``model`` in place, from scratch or from where a stopped run left off.
 
+    A step is ``config.accumulate`` batches. The folder's ``metrics.jsonl``, ``tensorboard/`` and
+    ``curves.png`` say how it went.
+
     Args:
-        model: Called as ``model(**batch)``; returns scalar tensors, ``loss`` among them.
-        dataset: Map-style. Its items may differ in every pass if it has a ``set_epoch``; they must
-            not come from the global generator, because batches are fetched ahead of their step.
-        collate: Items to one batch of keyword arguments.
+        model: Called as ``model(**batch)``; returns scalar tensors, ``loss`` among them. What it
+            averages over a batch goes through :func:`voiceglm.ranks.mean_over_ranks`.
+        batches: What is learned from, of ``config.items_per_batch`` items each.
         config: Steps, learning rate and so on.
         folder: Checkpoints and metrics are kept here.
-        lengths: Size of each item; batches then hold items of about equal size.
+        samples: Shows what the model does now in a new folder, every ``config.sample_every`` steps
+            and at the end; called in evaluation mode, in the first process.
         callbacks: Called by the Trainer, behind its own.
 
     Raises:
-        TrainingError: If the loss is not finite.
+        TrainingError: If the loss is not finite, or the memory does not suffice.
+        CheckpointError: If the folder's run is of another architecture.
+        ConfigError: If this machine cannot do what is asked for.
+        OutputError: If a checkpoint cannot be written; the one before it is kept.
     """
+    shield = Shield(model)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=config.accumulate,
         learning_rate=config.peak_lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(config.warmup_steps, config.steps // 2),
         weight_decay=config.weight_decay,
         adam_beta2=config.beta2,
         max_grad_norm=config.max_grad_norm,
@@ -144,210 +101,118 @@ def fit(
         bf16=config.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_broadcast_buffers=False,  # who keeps averages keeps them equal in every process
         report_to=[],
-        disable_tqdm=False,
+        disable_tqdm=not is_first(),
+        **_sharding(config, model),
     )
-    trainer = _Trainer(
-        model=_Shield(model),
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collate,
-        callbacks=[_Metrics(folder / METRICS), _Epochs(dataset), *callbacks],
-    )
-    trainer.lengths = lengths
-    trainer.muon_lr = config.muon_lr
+    if is_first():
+        drop_incomplete(folder)
+    wait()
     newest = newest_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint of a run, skipping any that a kill left unfinished."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    return next((path for path in reversed(found) if _is_complete(path)), None)
-
-
-def _is_complete(checkpoint: Path) -> bool:
+    if newest:
+        check_same_model(shield, newest)
+    if config.recompute:
+        recompute(model)
+    log = TrainingLog(folder, step_of(newest) if newest else 0) if is_first() else None
+    shown = [_Samples(model, folder / SAMPLES, samples, config)] if samples and is_first() else []
+    trainer = BatchTrainer(
+        model=shield,
+        args=arguments,
+        train_dataset=Numbered(batches, config.steps * config.accumulate),
+        callbacks=[Logging(log), *shown, *callbacks],
+    )
+    trainer.config = config
     try:
-        json.loads((checkpoint / _STATE).read_text())
-        with safe_open(checkpoint / _WEIGHTS, framework="pt") as tensors:
-            return bool(tensors.keys())
-    except (OSError, ValueError, SafetensorError):
-        return False
+        with _explained(trainer.state):
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    finally:
+        if log:
+            log.close()
+    if is_first():
+        plot_run(folder)
 
 
-class _Shield(nn.Module):
-    """Hides a model's own attributes from the Trainer, which writes to one called ``config``."""
+def recompute(model: nn.Module) -> None:
+    """Let every layer of transformers in ``model`` be computed again in the backward pass.
 
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, **batch: Any) -> dict[str, Tensor]:
-        return self.model(**batch)
-
-
-class _Trainer(Trainer):
-    """A Trainer that logs every scalar a model returns and groups items by length."""
-
-    lengths: Sequence[int] | None = None
-    muon_lr: float | None = None
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.model_accepts_loss_kwargs = False
-        self._sums: dict[str, float] = {}
-        self._calls = 0
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        del num_items_in_batch
-        scalars = model(**inputs)
-        for name, value in scalars.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-        self._calls += 1
-        loss = float(scalars["loss"].detach())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"loss is {loss} at step {self.state.global_step}; "
-                "the last checkpoint is kept, lower train.peak_lr"
-            )
-        return (scalars["loss"], scalars) if return_outputs else scalars["loss"]
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self._calls and "loss" in logs:
-            logs |= {name: total / self._calls for name, total in self._sums.items()}
-            self._sums, self._calls = {}, 0
-        super().log(logs, start_time)
-
-    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        if self.muon_lr is None or self.optimizer is not None:
-            return super().create_optimizer(model)
-        model, arguments = model or self.model, self.args
-        assert model is not None, "the Trainer was given a model"
-        matrices = hidden_matrices(model)
-        by_muon = {id(weight) for weight in matrices}
-        decayed = set(self.get_decay_parameter_names(model))
-        groups: dict[float, list[Tensor]] = {arguments.weight_decay: [], 0.0: []}
-        for name, weight in model.named_parameters():
-            if weight.requires_grad and id(weight) not in by_muon:
-                groups[arguments.weight_decay if name in decayed else 0.0].append(weight)
-        muon = torch.optim.Muon(
-            matrices,
-            lr=self.muon_lr,
-            weight_decay=arguments.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        adamw = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": decay} for decay, weights in groups.items()],
-            lr=arguments.learning_rate,
-            betas=(arguments.adam_beta1, arguments.adam_beta2),
-            eps=arguments.adam_epsilon,
-        )
-        self.optimizer = SplitOptimizer([muon, adamw])
-        return self.optimizer
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        if self.lengths is None:
-            return super()._get_train_sampler(train_dataset)
-        return _LengthGroups(self.args.train_batch_size, list(self.lengths), self.args.seed)
-
-
-def hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """Return the weights of the linear maps inside stacked layers: what Muon is meant for.
-
-    Embeddings, position tables and the maps at both ends of a model stand outside its stacks.
+    Raises:
+        ConfigError: If it has none.
     """
-    stacks = (module for module in model.modules() if isinstance(module, nn.ModuleList))
-    maps = (part for stack in stacks for part in stack.modules() if isinstance(part, nn.Linear))
-    weights = {id(linear.weight): linear.weight for linear in maps if linear.weight.requires_grad}
-    return list(weights.values())
+    layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    if not layers:
+        raise ConfigError("train.recompute is for stacks of transformers layers; here is none")
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = _again  # type: ignore[assignment]  as transformers does
 
 
-class SplitOptimizer(Optimizer):
-    """Several optimizers, each of parameters of its own, stepped, scheduled and stored as one.
-
-    Muon (Jordan et al. 2024) takes matrices only, so it never comes alone. In 500 steps of the nano
-    recognizer it reached the loss that AdamW needs some 2,000 for.
-    """
-
-    def __init__(self, parts: Sequence[Optimizer]):
-        self._parts = parts
-        super().__init__([group for part in parts for group in part.param_groups], {})
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  no loss is computed
-        """Step every part.
-
-        Raises:
-            ValueError: If a closure is given: it would be called once by each part.
-        """
-        if closure is not None:
-            raise ValueError("several optimizers cannot share a closure")
-        for part in self._parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of the parts."""
-        return {"parts": [part.state_dict() for part in self._parts]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the states of the parts."""
-        for part, state in zip(self._parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-        # Loading gives each part new groups; the scheduler must write to those.
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+def _again(function: Callable[..., Any], *inputs: Any) -> Any:
+    return checkpoint(function, *inputs, use_reentrant=False)
 
 
-class _LengthGroups(LengthGroupedSampler):
-    """Items of about equal length together, in an order that follows from seed and epoch alone."""
+def _sharding(config: TrainConfig, model: nn.Module) -> dict[str, Any]:
+    """Return the Trainer's arguments for weights in parts."""
+    if config.sharding == "none":
+        return {}
+    if not torch.cuda.is_available():  # accelerate would take whole copies, and not say so
+        raise ConfigError("train.sharding fsdp needs GPUs; leave it at none here")
+    layers = {
+        type(part).__name__
+        for part in model.modules()
+        if isinstance(part, GradientCheckpointingLayer)
+    }
+    return {
+        "fsdp": "full_shard auto_wrap",
+        "fsdp_config": {
+            "version": 2,
+            "transformer_layer_cls_to_wrap": sorted(layers),
+            "state_dict_type": "FULL_STATE_DICT",
+        },
+    }
 
-    def __init__(self, batch_size: int, lengths: list[int], seed: int):
-        self._order = torch.Generator().manual_seed(seed)
-        super().__init__(batch_size, lengths=lengths, generator=self._order)
-        self._seed = seed
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of this epoch, so that a resumed run repeats it."""
-        self._order.manual_seed(self._seed + epoch)
+@contextmanager
+def _explained(state: TrainerState) -> Iterator[None]:
+    """Say of a machine that is too small what to do about it."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        starved = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not starved and "allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"out of memory at step {state.global_step}; raise train.accumulate or set "
+            "train.recompute, lower train.batch_size or the ids of a batch"
+        ) from None
 
 
-class _Epochs(TrainerCallback):
-    """Tells a dataset with a ``set_epoch`` which pass begins, also when a run is resumed in it."""
+class _Samples(TrainerCallback):
+    """Lets the model show what it does; its own draws and its state are as if it had not."""
 
-    def __init__(self, dataset: Any):
-        self._dataset = dataset
+    def __init__(
+        self, model: nn.Module, folder: Path, show: Callable[[Path], None], config: TrainConfig
+    ):
+        self._model = model
+        self._folder = folder
+        self._show = show
+        self._config = config
 
-    def on_epoch_begin(
+    def on_step_end(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        if hasattr(self._dataset, "set_epoch"):
-            self._dataset.set_epoch(int(state.epoch or 0))
-
-
-class _Metrics(TrainerCallback):
-    """Appends what the Trainer logs to a file of JSON lines."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if logs:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        step, every = state.global_step, self._config.sample_every
+        if step < self._config.steps and not (every and step % every == 0):
+            return
+        folder = self._folder / f"step_{step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        training = {part: part.training for part in self._model.modules()}
+        self._model.eval()
+        with torch.random.fork_rng(), torch.no_grad():
+            self._show(folder)
+        for part, was in training.items():
+            part.training = was

@@ -41,7 +41,6 @@ def make(
         num_steps=num_steps,
         guidance=guidance,
         sigma_min=1e-6,
-        guidance_dropout=0.2,
         guess_std=guess_std,
     )
 
@@ -60,8 +59,8 @@ def test_the_known_flow_ends_at_the_data() -> None:
 
 def test_the_known_velocity_has_no_loss() -> None:
     flow, data = make(Known()), randn(4, 3, 5)
-    draws = flow.draw(data, torch.Generator().manual_seed(2))
-    shown = FlowDraws(draws.time.clamp(max=0.9), draws.noise, torch.zeros(4, dtype=torch.bool))
+    time = torch.tensor([0.1, 0.4, 0.7, 0.9])
+    shown = FlowDraws(time, randn(4, 3, 5, seed=2), torch.zeros(4, dtype=torch.bool))
     assert float(flow.loss(data, None, data, shown)) < 1e-8
 
 
@@ -112,14 +111,6 @@ def test_schedule() -> None:
     times = cosine_schedule(torch.tensor([0.0, 0.5, 1.0]))
     expected = torch.tensor([0.0, 1 - math.sqrt(0.5), 1.0])
     torch.testing.assert_close(times, expected, rtol=0, atol=1e-6)
-
-
-def test_draws_come_from_the_generator_given() -> None:
-    flow, data = make(Known()), randn(300, 1, 2)
-    first, second = (flow.draw(data, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(first.noise, second.noise)
-    assert torch.equal(first.time, second.time)
-    assert 0.1 < float(first.hidden.float().mean()) < 0.3
 
 
 @torch.no_grad()

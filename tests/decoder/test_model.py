@@ -75,7 +75,8 @@ def test_a_padded_batch_has_the_losses_of_its_items(flow: FlowModel) -> None:
     code_lengths, prompts = torch.tensor([15, 9]), torch.tensor([0, 20])
     lengths = flow.num_frames(code_lengths)
     mel = torch.randn(2, 80, int(lengths.max()), generator=generator)
-    draws = flow.decoder.draw(mel, generator)
+    noise = torch.randn(mel.shape, generator=generator)
+    draws = FlowDraws(torch.tensor([0.2, 0.6]), noise, torch.tensor([True, False]))
 
     together = flow.losses(codes, code_lengths, mel, lengths, prompts, draws=draws)
     sums = torch.zeros(2)

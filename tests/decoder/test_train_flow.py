@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,13 @@ import torch
 from torch import Tensor
 
 from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig
-from decoder.data import FlowDataset, FlowItem, collate
-from decoder.flow_model import FlowModel
-from decoder.train_flow import FlowTrainingModel, draw_prompt_lengths, train_flow
+from decoder.data import Collate, FlowDataset, FlowItem
+from decoder.train_flow import train_flow
 from voiceglm.audio import save_audio
+from voiceglm.batches import Shared
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, write_manifest
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 CONFIG = FlowConfig(
     num_codes=4,
@@ -53,18 +55,45 @@ def manifest(tmp_path: Path) -> Path:
 def test_frames_follow_from_codes(manifest: Path) -> None:
     dataset = FlowDataset(manifest, CONFIG)
     assert dataset.lengths == [12, 13, 14] * 4
-    item = dataset[1]
+    item, again = (dataset.draw(1, torch.Generator()) for _ in range(2))
     assert item.codes.shape == (13,)
     assert item.mel.shape == (80, int(13 * 6.890625))
-    assert torch.equal(item.mel, dataset[1].mel)
+    assert torch.equal(item.mel, again.mel)
+
+
+def items(*num_codes: int) -> list[FlowItem]:
+    """Recordings whose mel says in which frame one is."""
+    return [
+        FlowItem(
+            torch.arange(n),
+            torch.arange(int(n * 6.890625)).float().expand(80, -1),
+            torch.Generator().manual_seed(n),
+        )
+        for n in num_codes
+    ]
+
+
+def shared(lengths: list[int], seed: int = 0) -> Shared:
+    return Shared(torch.Generator().manual_seed(seed), lengths)
 
 
 def test_a_batch_is_cut_to_its_shortest() -> None:
-    items = [FlowItem(torch.arange(n), torch.randn(80, int(n * 6.890625))) for n in (9, 7, 8)]
-    batch = collate(CONFIG)(items)
+    batch = Collate(CONFIG)(items(9, 7, 8), shared([9, 7, 8]))
     assert batch["codes"].shape == (3, 7)
-    assert batch["mel"].shape == (3, 80, 48)
-    assert torch.equal(batch["mel"][0], items[0].mel[:, :48])
+    assert batch["mel"].shape == batch["noise"].shape == (3, 80, 48)
+    assert batch["codes"][0].tolist() == list(range(7))
+    assert batch["mel"][0, 0].tolist() == list(range(48))
+
+
+def test_the_shares_of_a_batch_are_the_batch() -> None:
+    lengths = [25, 24, 26, 23]
+    for seed in range(20):
+        whole = Collate(CONFIG)(items(*lengths), shared(lengths, seed))
+        halves = [
+            Collate(CONFIG)(items(*half), shared(lengths, seed)) for half in ([25, 24], [26, 23])
+        ]
+        for name, value in whole.items():
+            assert torch.equal(value, torch.cat([half[name] for half in halves])), name
 
 
 @pytest.mark.parametrize("codes", [None, [1, 4], [-1]])
@@ -83,32 +112,32 @@ def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
         FlowDataset(tmp_path / "m.jsonl", CONFIG)
 
 
-def test_prompts_are_drawn_as_published() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        prompts = draw_prompt_lengths(torch.full((4000,), 100), CONFIG)
+def test_prompts_and_hidden_conditions_are_drawn_as_published() -> None:
+    config = replace(CONFIG, crop_probability=0.0)
+    drawn = [Collate(config)([item], shared([15])) for item in many(15, 4000)]
+    prompts = torch.cat([batch["prompt_lengths"] for batch in drawn])
     assert 0.45 < float((prompts == 0).float().mean()) < 0.55
-    assert int(prompts.max()) == 80
-    assert 35 < float(prompts[prompts > 0].float().mean()) < 45
+    assert int(prompts.max()) == int(0.8 * 103 + 1)
+    assert 36 < float(prompts[prompts > 0].float().mean()) < 46
+    assert 0.18 < float(torch.cat([batch["hidden"] for batch in drawn]).float().mean()) < 0.22
 
 
-def test_batches_are_cut_after_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = FlowTrainingModel(FlowModel(CONFIG))
-    seen: set[int] = set()
-    losses = model.flow.losses
+def many(num_codes: int, count: int) -> Iterator[FlowItem]:
+    """The same recording, drawn anew."""
+    (item,) = items(num_codes)
+    for seed in range(count):
+        yield replace(item, generator=torch.Generator().manual_seed(seed))
 
-    def watch(codes: Tensor, code_lengths: Tensor, mel: Tensor, *rest: Tensor, **named: object):
-        assert mel.shape[-1] == int(codes.shape[1] * 6.890625)
-        assert code_lengths.tolist() == [codes.shape[1]]
-        seen.add(codes.shape[1])
-        return losses(codes, code_lengths, mel, *rest, **named)
 
-    monkeypatch.setattr(model.flow, "losses", watch)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for _ in range(30):
-            model(codes=torch.zeros(1, 25, dtype=torch.long), mel=torch.randn(1, 80, 172))
-    assert seen == {10, 20, 25}
+def test_batches_are_cut_at_blocks() -> None:
+    seen = set()
+    for seed in range(60):
+        batch = Collate(CONFIG)(items(25), shared([25], seed))
+        codes, frames = batch["codes"][0], batch["mel"][0, 0]
+        assert len(frames) == int(len(codes) * 6.890625)
+        assert frames[0] == int(int(codes[0]) * 6.890625)
+        seen.add((int(codes[0]), len(codes)))
+    assert seen == {(0, 10), (10, 10), (0, 20), (0, 25)}
 
 
 def test_the_loss_falls(manifest: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from tokenizer.data import Collate, Example
 from tokenizer.features import LogMel
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
 from voiceglm.augmentation import AugmentationConfig
+from voiceglm.batches import Shared
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 DISTURBED = AugmentationConfig(speed_probability=0.0)
 
@@ -68,7 +69,8 @@ def test_joined_examples_fit_the_positions(tiny: TokenizerConfig) -> None:
     sizes = [3_000, 2_000, 4_000, 12_000, 1_500, 3_500]
     counts = set()
     for seed in range(30):
-        batch = collate([example(size, [1, 2], seed) for size in sizes])
+        shared = Shared(torch.Generator().manual_seed(seed), sizes)
+        batch = collate([example(size, [1, 2], seed) for size in sizes], shared)
         assert batch["features"].shape[2] * 160 <= longest + 1_280
         assert int(batch["mask"].sum(1).max()) * 160 <= longest
         counts.add(len(batch["labels"]))

@@ -10,9 +10,9 @@ from torch import Tensor
 from voiceglm.errors import ConfigError
 from voiceglm.language_model import LanguageModelConfig
 from voiceglm.packing import (
-    BatchDataset,
     Batching,
     BatchPlan,
+    PlannedBatches,
     Rows,
     bucketed_batch,
     pack,
@@ -140,12 +140,11 @@ def test_buckets_waste_little() -> None:
 
 
 @pytest.mark.parametrize("batching", ["bucketed", "packed"])
-def test_a_dataset_of_batches(batching: Batching) -> None:
+def test_planned_batches(batching: Batching) -> None:
     plan = BatchPlan(ids_per_batch=128, row_length=64, batching=batching)
-    dataset = BatchDataset([d.compact() for d in documents(0)], plan, num_batches=7)
-    assert len(dataset) == 7
+    batches = PlannedBatches([d.compact() for d in documents(0)], plan, num_batches=7)
     for number in range(7):
-        batch = dataset[number]
+        batch = batches.batch(number, 0, 1)
         assert batch["ids"].shape == batch["labels"].shape
         assert batch["ids"].numel() <= 128
         assert ("position_ids" in batch) == (batching == "packed")

@@ -19,7 +19,7 @@ from voiceglm.train import (
     read_examples,
     train_language_model,
 )
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 TINY = LanguageModelConfig(
     hidden_size=32, num_layers=2, num_heads=4, num_key_value_heads=2, intermediate_size=64

@@ -1,5 +1,6 @@
 """The training loop: what is logged, what is refused, and how a stopped run goes on."""
 
+import errno
 import json
 import math
 import os
@@ -11,20 +12,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import WhisperConfig
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from voiceglm.batches import ItemBatches, Shared
 from voiceglm.config import build
-from voiceglm.errors import ConfigError, TrainingError
-from voiceglm.training import (
-    METRICS,
-    SplitOptimizer,
-    TrainConfig,
-    fit,
-    hidden_matrices,
-    newest_checkpoint,
-    plain_attention,
-)
+from voiceglm.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from voiceglm.optimizers import Schedule, SplitOptimizer, hidden_matrices, rate_share
+from voiceglm.resume import newest_checkpoint
+from voiceglm.train_config import TrainConfig
+from voiceglm.training import fit, plain_attention
+from voiceglm.training_log import CURVES, METRICS, TENSORBOARD
 
 CONFIG = TrainConfig(
     steps=6,
@@ -63,29 +61,23 @@ class Model(nn.Module):
         return {"loss": loss, "twice": 2 * loss, "noise": torch.rand(())}
 
 
-class Points(Dataset[tuple[Tensor, float]]):
-    """Points of a line; one of them may be no number."""
+class Points:
+    """Points of a line, others whenever they are drawn; one of them may be no number."""
 
     def __init__(self, bad: int | None = None, size: int = 10):
         self.bad = bad
         self.size = size
-        self.epochs: list[int] = []
-        self.drawn: list[int] = []
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: int) -> tuple[Tensor, float]:
-        self.drawn.append(index)
-        epoch = self.epochs[-1] if self.epochs else 0  # other points in every pass
-        x = torch.randn(2, generator=torch.Generator().manual_seed(100 * epoch + index))
+    def draw(self, index: int, generator: torch.Generator) -> tuple[Tensor, float]:
+        x = torch.randn(2, generator=generator)
         return x, math.nan if index == self.bad else float(3 * x[0] - x[1] + 1)
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epochs.append(epoch)
 
-
-def collate(items: list[tuple[Tensor, float]]) -> dict[str, Any]:
+def collate(items: list[tuple[Tensor, float]], shared: Shared) -> dict[str, Any]:
+    del shared
     return {"x": torch.stack([x for x, _ in items]), "y": torch.tensor([y for _, y in items])}
 
 
@@ -94,9 +86,17 @@ def run(
     config: TrainConfig = CONFIG,
     points: Points | None = None,
     lengths: list[int] | None = None,
+    **named: Any,
 ) -> Model:
     model = Model()
-    fit(model, points or Points(), collate, config, folder, lengths=lengths)
+    batches = ItemBatches(
+        points or Points(),
+        collate,
+        batch_size=config.items_per_batch,
+        lengths=lengths,
+        seed=config.seed,
+    )
+    fit(model, batches, config, folder, **named)
     return model
 
 
@@ -118,6 +118,7 @@ def test_metrics_are_lines_of_numbers(tmp_path: Path) -> None:
         assert 0 < row["noise"] < 1
         assert row["learning_rate"] >= 0
         assert row["grad_norm"] > 0
+        assert 0 < row["waited_share"] < 1
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -193,13 +194,14 @@ def test_resuming_equals_never_having_stopped(
     whole = run(tmp_path, config, lengths=lengths)
     before = rows(tmp_path)
     shutil.rmtree(tmp_path / f"checkpoint-{step + 1}")
-    (tmp_path / METRICS).unlink()
     resumed = run(tmp_path, config, lengths=lengths)
     assert len(resumed.seen) == 1
     assert torch.equal(resumed.line.weight, whole.line.weight)
     assert torch.equal(resumed.turn.weight, whole.turn.weight)
+    after = rows(tmp_path)
+    assert [row["step"] for row in after] == [row["step"] for row in before], "no step twice"
     for name in ("loss", "noise", "learning_rate"):
-        assert rows(tmp_path)[0][name] == before[step][name], name
+        assert after[step][name] == before[step][name], name
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
@@ -222,11 +224,16 @@ def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10", "10 is more than 2"
 
 
-def test_a_truncated_checkpoint_is_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
+def test_a_truncated_checkpoint_is_passed_over(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = run(tmp_path)
-    weights = tmp_path / "checkpoint-6" / "model.safetensors"
-    os.truncate(weights, weights.stat().st_size - 1)
+    file = tmp_path / "checkpoint-6" / name
+    os.truncate(file, file.stat().st_size - 1)
     resumed = run(tmp_path)
+    said = capsys.readouterr().err
+    assert "checkpoint-6 is not complete; going on from checkpoint-4" in said
     assert len(resumed.seen) == 2, "from step 4"
     assert torch.equal(resumed.line.weight, whole.line.weight)
 
@@ -241,18 +248,6 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "kept") == tmp_path / "kept" / "checkpoint-2"
 
 
-def test_batches_hold_items_of_about_equal_length(tmp_path: Path) -> None:
-    points = Points(size=64)
-    run(tmp_path, replace(CONFIG, steps=32), points, lengths=list(range(64)))
-    batches = [points.drawn[n : n + 4] for n in range(0, 128, 4)]
-    spread = sum(max(batch) - min(batch) for batch in batches) / len(batches)
-    assert spread < 20, "it would be 39 if items were drawn without regard to their length"
-    epochs = [points.drawn[:64], points.drawn[64:128]]
-    assert all(sorted(epoch) == list(range(64)) for epoch in epochs)
-    assert epochs[0] != epochs[1]
-    assert sorted(set(points.epochs)) == [0, 1], "the data is told which pass begins"
-
-
 @pytest.mark.parametrize(
     "name", ["steps", "batch_size", "save_every", "log_every", "peak_lr", "muon_lr"]
 )
@@ -265,3 +260,155 @@ def test_precision_is_obeyed() -> None:
     assert TrainConfig(steps=1, precision="bfloat16").bfloat16
     assert not TrainConfig(steps=1, precision="float32").bfloat16
     assert isinstance(TrainConfig(steps=1).bfloat16, bool)
+
+
+def test_a_step_in_parts_is_a_step(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", replace(CONFIG, batch_size=8), Points(size=8))
+    parts = run(tmp_path / "parts", replace(CONFIG, batch_size=8, accumulate=2), Points(size=8))
+    assert parts.seen == [4] * 12
+    assert whole.seen == [8] * 6
+    for folder in ("whole", "parts"):
+        assert list(losses(tmp_path / folder)) == [2, 4, 6]
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    def rates(schedule: Schedule, final: float = 0.0) -> list[float]:
+        return [
+            rate_share(step, steps=12, warmup=2, schedule=schedule, final=final)
+            for step in (0, 1, 2, 7, 12)
+        ]
+
+    assert rates("cosine") == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert rates("linear", 0.2) == pytest.approx([0, 0.5, 1, 0.6, 0.2])
+    assert rates("constant") == [0, 0.5, 1, 1, 1]
+
+
+def test_samples_are_shown_and_change_nothing(tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def show(folder: Path) -> None:
+        assert folder.is_dir()
+        torch.rand(10)
+        shown.append(folder.name)
+
+    config = replace(CONFIG, sample_every=4)
+    with_samples = run(tmp_path / "with", config, samples=show)
+    without = run(tmp_path / "without", config)
+    assert shown == ["step_4", "step_6"]
+    assert torch.equal(with_samples.line.weight, without.line.weight)
+    assert losses(tmp_path / "with") == losses(tmp_path / "without")
+
+
+def test_a_run_draws_its_curves_and_fills_its_board(tmp_path: Path) -> None:
+    run(tmp_path)
+    assert (tmp_path / CURVES).read_bytes().startswith(b"\x89PNG")
+    assert list((tmp_path / TENSORBOARD).glob("events*"))
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    class Other(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Linear(2, 1, bias=False)
+
+    batches = ItemBatches(Points(), collate, batch_size=4)
+    with pytest.raises(CheckpointError, match=r"1 unexpected \(model\.line\.bias\)"):
+        fit(Other(), batches, replace(CONFIG, steps=8), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, replace(CONFIG, steps=2))
+    saved = torch.save
+
+    def full(value: Any, path: str, *rest: Any) -> None:
+        if "optimizer" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(value, path, *rest)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"checkpoint-4: No space left.*before it is kept"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
+    class Huge(Model):
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    batches = ItemBatches(Points(), collate, batch_size=4)
+    with pytest.raises(TrainingError, match=r"out of memory at step 0; raise train\.accumulate"):
+        fit(Huge(), batches, CONFIG, tmp_path)
+
+
+def test_layers_can_be_computed_again(tmp_path: Path) -> None:
+    calls: list[bool] = []
+
+    class Layer(GradientCheckpointingLayer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(torch.is_grad_enabled())
+            return self.turn(x)
+
+    class Deep(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Layer()
+            nn.init.eye_(self.layer.turn.weight)
+
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            return super().forward(self.layer(x), y)
+
+    def trained(name: str, *, recompute: bool) -> Deep:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = Deep()
+        batches = ItemBatches(Points(), collate, batch_size=4)
+        config = replace(CONFIG, steps=2, recompute=recompute)
+        fit(model, batches, config, tmp_path / name)
+        return model
+
+    kept = trained("kept", recompute=False)
+    assert len(calls) == 2
+    again = trained("again", recompute=True)
+    assert len(calls) == 2 + 4, "forward, and once more backward"
+    assert torch.equal(kept.layer.turn.weight, again.layer.turn.weight)
+    with pytest.raises(ConfigError, match="stacks of transformers layers"):
+        run(tmp_path / "none", replace(CONFIG, recompute=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_sharding_without_gpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fsdp needs GPUs"):
+        run(tmp_path, replace(CONFIG, sharding="fsdp"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 6, "accumulate": 4}, "multiple of train.accumulate"),
+        ({"final_lr_share": 1.5}, r"final_lr_share must be in 0 \.\. 1"),
+        ({"sample_every": 0}, "sample_every must be at least 1"),
+        ({"loader_workers": -1}, "must not be negative"),
+        ({"sharding": "fsdp", "muon_lr": 0.1}, "muon_lr must be null"),
+        ({"shedule": "linear"}, "did you mean train.schedule"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(TrainConfig, {"steps": 1, **settings}, where="train.")
+
+
+def test_batches_fetched_by_other_processes_are_the_same(tmp_path: Path) -> None:
+    alone = run(tmp_path / "alone")
+    helped = run(tmp_path / "helped", replace(CONFIG, loader_workers=1))
+    assert torch.equal(alone.line.weight, helped.line.weight)
