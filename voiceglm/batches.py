@@ -13,7 +13,7 @@ import torch
 
 from voiceglm.errors import ConfigError
 
-Item = TypeVar("Item", covariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 Batch = Mapping[str, Any]
 
 _WINDOW = 50  # batches among which items are sorted by length
@@ -27,14 +27,14 @@ class Batches(Protocol):
         ...
 
 
-class Items(Protocol[Item]):
+class Items(Protocol[Item_co]):
     """Things to train on, disturbed anew whenever they are drawn."""
 
     def __len__(self) -> int:
         """Return how many there are."""
         ...
 
-    def draw(self, index: int, generator: torch.Generator) -> Item:
+    def draw(self, index: int, generator: torch.Generator) -> Item_co:
         """Return one of them; everything random about it comes from ``generator``."""
         ...
 
