@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from voiceglm.errors import ConfigError
+from voiceglm.ranks import sum_over_ranks, world
 
 SLOPE = 0.1  # of the leaky rectifiers
 
@@ -142,11 +143,16 @@ def feature_loss(real: Sequence[Judgement], made: Sequence[Judgement]) -> Tensor
     suits every size of discriminator.
     """
     losses = [
-        F.l1_loss(b.float(), a.float().detach()) / (a.float().detach().abs().mean() + 1e-5)
+        F.l1_loss(b.float(), a.float().detach()) / (_size(a) + 1e-5)
         for r, m in zip(real, made, strict=True)
         for a, b in zip(r.features, m.features, strict=True)
     ]
     return torch.stack(losses).mean()
+
+
+def _size(features: Tensor) -> Tensor:
+    """Return the mean magnitude over a batch, those of other processes included: ()."""
+    return sum_over_ranks(features.float().abs().mean()) / world()
 
 
 def _judge(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> Judgement:

@@ -29,8 +29,10 @@ class SpectralLoss(nn.Module):
         losses = []
         for size in self.fft_sizes:
             a, b = _magnitude(made, size), _magnitude(real, size)
-            convergence = torch.linalg.vector_norm(b - a) / torch.linalg.vector_norm(b)
-            losses.append(convergence + F.l1_loss(a.log(), b.log()))
+            convergence = torch.linalg.vector_norm(b - a, dim=(1, 2)) / torch.linalg.vector_norm(
+                b, dim=(1, 2)
+            )
+            losses.append(convergence.mean() + F.l1_loss(a.log(), b.log()))
         return torch.stack(losses).mean()
 
 

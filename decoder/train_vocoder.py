@@ -8,7 +8,6 @@ Letters used in shapes: B batch, C mel bands, M mel frames, N = M * hop samples.
 """
 
 import io
-import json
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -37,10 +36,11 @@ from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
 from voiceglm.files import write_file
 from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.ranks import average_gradients, is_first, join, rank, sum_over_ranks, world
 from voiceglm.train_config import computes_bfloat16
+from voiceglm.training_log import TrainingLog, plot_run
 
 CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 PITCH_GAIN = 30.0
 
 
@@ -177,19 +177,21 @@ class VocoderRun:
         self.step = 0
 
     def batch(self, clips: Clips) -> Batch:
-        """Draw the batch of the current step."""
+        """Draw the batch of the current step, and keep this process's share of it."""
         t = self.train_config
         rng = torch.Generator().manual_seed(t.seed * 1_000_003 + self.step)
         order = torch.randint(len(clips), (t.batch_size,), generator=rng).tolist()
         starts = torch.rand(t.batch_size, generator=rng).tolist()
+        phase, noise = self.generator.draw(t.batch_size, t.segment_frames, rng)
+        mine = slice(rank() * t.batch_size // world(), (rank() + 1) * t.batch_size // world())
         segments = [
             clips.segment(index, start, t.segment_frames)
-            for index, start in zip(order, starts, strict=True)
+            for index, start in zip(order[mine], starts[mine], strict=True)
         ]
         samples, mel, f0 = (
             torch.stack(list(x)).to(self.device) for x in zip(*segments, strict=True)
         )
-        return Batch(samples, mel, f0, *self.generator.draw(len(f0), t.segment_frames, rng))
+        return Batch(samples, mel, f0, phase[mine], noise[mine])
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """Take one optimizer step of each network; return the losses.
@@ -217,7 +219,8 @@ class VocoderRun:
         if "discriminator" in losses:
             self._move(1, self.discriminators, losses["discriminator"])
         self.step += 1
-        return {name: value.item() for name, value in losses.items()}
+        means = sum_over_ranks(torch.stack(list(losses.values()))) / world()
+        return dict(zip(losses, means.tolist(), strict=True))
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the generator's losses."""
@@ -245,6 +248,7 @@ class VocoderRun:
             raise TrainingError(f"loss is {loss.item()} at step {self.step}; no weight was changed")
         optimizer = self.optimizers[which]
         loss.backward()
+        average_gradients(part.parameters())
         nn.utils.clip_grad_norm_(part.parameters(), self.train_config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -301,41 +305,46 @@ def train_vocoder(
     clips, unseen = (
         Clips(part, mel, train.pitch) for part in (utterances[:split], utterances[split:])
     )
-    run = VocoderRun(config, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if train.batch_size % world():
+        raise ConfigError(f"make train.batch_size a multiple of {world()}, the number of processes")
+    run = VocoderRun(config, train, join())
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
         run.load_state_dict(torch.load(checkpoint, map_location=run.device, weights_only=True))
-    _drop_rows_after(folder / METRICS, run.step)
+    log = TrainingLog(folder, run.step) if is_first() else None
     run.generator.train()
-    _loop(run, clips, unseen, folder)
+    _loop(run, clips, unseen, folder, log)
+    if log:
+        log.close()
+        plot_run(folder)
     return run.generator.eval()
 
 
-def _loop(run: VocoderRun, clips: Clips, unseen: Clips, folder: Path) -> None:
+def _loop(
+    run: VocoderRun, clips: Clips, unseen: Clips, folder: Path, log: TrainingLog | None
+) -> None:
     """Learn up to the last step, saving and logging on the way."""
     train = run.train_config
     start = time.monotonic()
-    with tqdm(total=train.steps, initial=run.step, desc="vocoder", unit="step") as bar:
+    bar = tqdm(
+        total=train.steps, initial=run.step, desc="vocoder", unit="step", disable=not is_first()
+    )
+    with bar:
         while run.step < train.steps:
             losses = run.learn(run.batch(clips))
             bar.update()
             save = run.step == train.steps or run.step % train.save_every == 0
-            if save or run.step % train.log_every == 0:
+            if log and (save or run.step % train.log_every == 0):
                 bar.set_postfix(mel=losses["mel"], pitch=losses["pitch"])
                 seconds = round(time.monotonic() - start, 1)
-                unheard = unseen if save else None
-                _log(run, {"step": run.step, "seconds": seconds, **losses}, unheard, folder)
-            if save:
+                row = {"seconds": seconds, **losses}
+                if save and len(unseen):
+                    heard = (unseen[i] for i in range(len(unseen)))
+                    row |= copy_synthesis_error(run.generator, heard)
+                log.write(run.step, row)
+            if save and is_first():
                 _save(run, folder / CHECKPOINT)
-
-
-def _log(run: VocoderRun, row: dict[str, float], unseen: Clips | None, folder: Path) -> None:
-    """Append a row to the metrics, with the error on held-out clips where they are given."""
-    if unseen:
-        row |= copy_synthesis_error(run.generator, (unseen[i] for i in range(len(unseen))))
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 @torch.no_grad()
@@ -386,12 +395,3 @@ def _save(run: VocoderRun, path: Path) -> None:
     data = io.BytesIO()
     torch.save(run.state_dict(), data)
     write_file(path, data.getvalue())
-
-
-def _drop_rows_after(metrics: Path, step: int) -> None:
-    """Forget what a stopped run measured after its last checkpoint."""
-    if not metrics.exists():
-        return
-    rows = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step]
-    write_file(metrics, "".join(kept).encode())

@@ -5,10 +5,11 @@ rank 0 of 1, and nothing here does anything then.
 """
 
 import os
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def rank() -> int:
@@ -26,10 +27,20 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def join() -> torch.device:
+    """Meet the other processes, if that was not done; return the device of this one."""
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if world() > 1 and not _joined():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
 def wait() -> None:
-    """Wait until every process of the run is here; joins them if need be."""
+    """Wait until every process of the run is here."""
     if world() > 1:
-        _join()
+        join()
         distributed.barrier()
 
 
@@ -59,10 +70,16 @@ def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
     return total * world() / everywhere.clamp(min=1e-6)
 
 
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the mean of the gradients of all, for loops without DDP."""
+    if world() == 1:
+        return
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    flat = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients])) / world()
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
 def _joined() -> bool:
     return distributed.is_available() and distributed.is_initialized()
-
-
-def _join() -> None:
-    if not _joined():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

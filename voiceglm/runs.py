@@ -17,7 +17,6 @@ from voiceglm.files import write_file
 
 CONFIG = "config.yaml"
 MODEL = "model"
-TRAIN = "train"
 _FREE = ("train.steps", "train.save_every", "train.log_every")  # may change when a run goes on
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+from tqdm import tqdm
 from transformers import (
     Trainer,
     TrainerCallback,
@@ -214,3 +215,56 @@ class Logging(TrainerCallback):
         """Write a row."""
         if logs and self._log:
             self._log.write(state.global_step, logs)
+
+
+class Progress(TrainerCallback):
+    """Shows on stderr how far a run is, and its last losses."""
+
+    def __init__(self, title: str):
+        self._title = title
+        self._bar: Any = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Open the bar where the run goes on."""
+        self._bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc=self._title, unit="step"
+        )
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Move the bar."""
+        self._bar.update(state.global_step - self._bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the losses."""
+        losses = {name: value for name, value in (logs or {}).items() if name.endswith("loss")}
+        if "loss" in losses:
+            self._bar.set_postfix(losses)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Close the bar."""
+        self._bar.close()

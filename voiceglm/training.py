@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
     PreTrainedConfig,
+    PrinterCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -28,10 +29,11 @@ from voiceglm.errors import ConfigError, TrainingError
 from voiceglm.ranks import is_first, wait
 from voiceglm.resume import check_same_model, drop_incomplete, newest_checkpoint, step_of
 from voiceglm.train_config import TrainConfig
-from voiceglm.trainer import BatchTrainer, Logging, Numbered, Shield
+from voiceglm.trainer import BatchTrainer, Logging, Numbered, Progress, Shield
 from voiceglm.training_log import TrainingLog, plot_run
 
 SAMPLES = "samples"
+TRAIN = "train"  # the folder of checkpoints within that of a run
 
 
 @contextmanager
@@ -101,9 +103,10 @@ def fit(
         bf16=config.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,  # who keeps averages keeps them equal in every process
         report_to=[],
-        disable_tqdm=not is_first(),
+        disable_tqdm=True,
         **_sharding(config, model),
     )
     if is_first():
@@ -115,13 +118,18 @@ def fit(
     if config.recompute:
         recompute(model)
     log = TrainingLog(folder, step_of(newest) if newest else 0) if is_first() else None
-    shown = [_Samples(model, folder / SAMPLES, samples, config)] if samples and is_first() else []
+    watching: list[TrainerCallback] = [Logging(log)]
+    if is_first():
+        watching.append(Progress(folder.name if folder.name != TRAIN else folder.parent.name))
+        if samples:
+            watching.append(_Samples(model, folder / SAMPLES, samples, config))
     trainer = BatchTrainer(
         model=shield,
         args=arguments,
         train_dataset=Numbered(batches, config.steps * config.accumulate),
-        callbacks=[Logging(log), *shown, *callbacks],
+        callbacks=[*watching, *callbacks],
     )
+    trainer.remove_callback(PrinterCallback)  # writes to stdout, where data belongs
     trainer.config = config
     try:
         with _explained(trainer.state):
