@@ -61,6 +61,7 @@ FLOORS = [  # ground first; a name covers everything under it
     {
         "voiceglm.chat",
         "voiceglm.pretrained",
+        "voiceglm.assemble",
         "voiceglm.convert",
         "voiceglm.evaluate",
         "data_synth",

@@ -28,6 +28,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "decoder": ("voiceglm.commands.decoder", "train what speaks: ids to speech"),
     "lm": ("voiceglm.commands.lm", "train what thinks: the language model"),
     "voice": ("voiceglm.commands.voice", "voices that a model speaks with"),
+    "assemble": ("voiceglm.commands.assemble", "join parts that were trained apart to a model"),
     "synth": ("voiceglm.commands.synth", "make training data, list it, check it"),
     "recipe": ("voiceglm.commands.recipe", "make a model: every stage in order, resumable"),
 }
