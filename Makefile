@@ -1,6 +1,7 @@
 # Two commands: `make chat` answers a spoken question, `make test` checks everything.
 # Each makes .venv and installs what it needs; the second time that takes no time.
 # And `make compat` has stock clients talk to the server; it needs a network, node and npm.
+# `make ray` installs Ray, some 250 MB, and has it make a corpus.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +15,7 @@ define install
 @touch $@
 endef
 
-.PHONY: chat test compat
+.PHONY: chat test compat ray
 
 chat: .venv/chat.stamp
 	@$(BIN)/voiceglm chat
@@ -29,9 +30,16 @@ test: .venv/test.stamp
 compat: .venv/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python compat/run.py
 
+ray: .venv/ray.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/data_synth/test_ray.py
+
 .venv/chat.stamp: pyproject.toml
 	$(install)
 
 .venv/test.stamp: EXTRAS := [synth,train,dev]
 .venv/test.stamp: pyproject.toml
+	$(install)
+
+.venv/ray.stamp: EXTRAS := [synth,dev,ray]
+.venv/ray.stamp: pyproject.toml
 	$(install)

@@ -6,44 +6,17 @@ same corpus: a shard is either marked as finished or made again.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from data_synth.models import check_models
-from data_synth.plan import check_source, read_plan
-from data_synth.shards import finished, remove_drafts
-from voiceglm.errors import ConfigError, SynthesisError
+from data_synth.ledger import Ledger, Progress, opened
 
-LOG = "log.jsonl"
-ATTEMPTS = 3  # of one shard, in one run
 STALL = 1_800.0  # seconds without a word, after which a worker is given up
 LINE_LIMIT = 1 << 20
-
-
-@dataclass
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        done: Shards, those of earlier runs included.
-        total: Shards.
-        codes: Written in this run.
-        failed: Why, by shard.
-    """
-
-    done: int
-    total: int
-    codes: int = 0
-    failed: dict[int, str] = field(default_factory=dict)
 
 
 def run(folder: Path, workers: int, watch: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -63,18 +36,9 @@ def run(folder: Path, workers: int, watch: Callable[[Progress], None] = lambda _
         CheckpointError: If a model is not.
         SynthesisError: If no work is possible, such as on a full disk; what is finished stays.
     """
-    plan = read_plan(folder)
-    with _lock(folder):
-        for source in plan.sources:
-            check_source(source)
-        check_models(plan)
-        remove_drafts(folder)
-        done = set(finished(folder, len(plan.shards)))
-        waiting = [number for number in range(len(plan.shards)) if number not in done]
-        supervisor = Supervisor(folder, waiting, Progress(len(done), len(plan.shards)), watch)
-        watch(supervisor.progress)
-        asyncio.run(supervisor.run(min(workers, len(waiting))))
-    return supervisor.progress
+    with opened(folder, watch) as ledger:
+        asyncio.run(Supervisor(folder, ledger).run(workers))
+    return ledger.progress
 
 
 class Supervisor:
@@ -82,24 +46,12 @@ class Supervisor:
 
     Args:
         folder: Of the synthesis.
-        waiting: Shards to be made.
-        progress: Kept up to date.
-        watch: Told of it.
+        ledger: Of its shards.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        waiting: list[int],
-        progress: Progress,
-        watch: Callable[[Progress], None],
-    ) -> None:
-        self.progress = progress
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
         self._folder = folder
-        self._waiting = deque(waiting)
-        self._attempts: dict[int, int] = {}
-        self._watch = watch
-        self._fatal: str | None = None
+        self._ledger = ledger
 
     async def run(self, workers: int) -> None:
         """Work until nothing waits.
@@ -107,22 +59,18 @@ class Supervisor:
         Raises:
             SynthesisError: If no work is possible.
         """
-        self._log(event="run", workers=workers, shards=len(self._waiting))
+        workers = min(workers, self._ledger.waiting)
+        self._ledger.begin(workers)
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._work())
-        if self._fatal:
-            raise SynthesisError(
-                f"{self._fatal} ({self.progress.done} of {self.progress.total} shards are "
-                "finished and stay; run again to go on)"
-            )
+        self._ledger.check()
 
     async def _work(self) -> None:
         """Be one worker, in as many lives as it takes."""
         process: asyncio.subprocess.Process | None = None
         try:
-            while self._waiting and not self._fatal:
-                number = self._waiting.popleft()
+            while (number := self._ledger.next()) is not None:
                 process = process or await self._start()
                 if not await self._make(process, number):
                     await _end(process)
@@ -152,50 +100,22 @@ class Supervisor:
             try:
                 line = await asyncio.wait_for(process.stdout.readline(), STALL)
             except TimeoutError:
-                self._again(number, f"the worker said nothing for {STALL / 60:.0f} minutes")
+                self._ledger.again(number, f"the worker said nothing for {STALL / 60:.0f} minutes")
                 return False
             if not line:
                 code = await process.wait()
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-                self._again(number, f"the worker {how}")
+                self._ledger.again(number, f"the worker {how}")
                 return False
             message = json.loads(line)
             if "codes" in message:
-                self.progress.codes += message["codes"]
-                self._watch(self.progress)
+                self._ledger.note(message["codes"])
                 continue
             if "error" in message:
-                self._refuse(number, message)
+                self._ledger.refuse(number, message["error"], is_fatal=message["fatal"])
             else:
-                self.progress.done += 1
-                self._log(event="done", shard=number, seconds=message["seconds"])
-                self._watch(self.progress)
+                self._ledger.done(number, message["seconds"])
             return True
-
-    def _refuse(self, number: int, message: dict[str, Any]) -> None:
-        if message["fatal"]:
-            self._fatal = self._fatal or message["error"]
-            self._log(event="stopped", shard=number, reason=message["error"])
-        else:
-            self._again(number, message["error"])
-
-    def _again(self, number: int, reason: str) -> None:
-        """Have a shard made once more, or give it up."""
-        self._attempts[number] = self._attempts.get(number, 0) + 1
-        gives_up = self._attempts[number] >= ATTEMPTS
-        self._log(event="failed" if gives_up else "again", shard=number, reason=reason)
-        if gives_up:
-            self.progress.failed[number] = reason
-            self._watch(self.progress)
-        else:
-            self._waiting.append(number)
-
-    def _log(self, **event: object) -> None:
-        line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False)
-        path = self._folder / LOG
-        # A full disk is noticed where it matters.
-        with suppress(OSError), path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -207,14 +127,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keep others out of the folder; a kill lets go of it."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"somebody is at work in {folder} already") from None
-        yield

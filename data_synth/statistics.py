@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_synth.ledger import LOG
 from data_synth.plan import Plan
-from data_synth.run import LOG
 from data_synth.shards import finished, read_mark
 
 

@@ -16,7 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 from data_synth.models import check_models, load_maker
 from data_synth.plan import Plan, check_source, read_plan
 from data_synth.shards import CorpusRow, is_finished, write_shard
-from voiceglm.errors import ConfigError
+from voiceglm.errors import ConfigError, EngineError, SynthesisError, VoiceGLMError
 
 LOGS = "logs"
 
@@ -133,3 +133,10 @@ class OneRank(PipelineExecutor):
     def make(self, rank: int) -> None:
         """Make one shard."""
         self._run_for_rank(rank, local_rank=1)  # others than 0 log to their file only
+
+
+def is_fatal(error: Exception) -> bool:
+    """Say whether what stopped a shard would be the same with every other one."""
+    if isinstance(error, EngineError | SynthesisError):
+        return False
+    return isinstance(error, VoiceGLMError)

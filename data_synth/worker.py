@@ -21,8 +21,7 @@ from typing import TextIO
 import torch
 
 from data_synth.plan import read_plan
-from data_synth.step import OneRank, SynthesisStep
-from voiceglm.errors import EngineError, SynthesisError, VoiceGLMError
+from data_synth.step import OneRank, SynthesisStep, is_fatal
 
 
 def main(folder: Path) -> None:
@@ -41,17 +40,10 @@ def main(folder: Path) -> None:
             executor.make(number)
         except Exception as error:
             text = str(error) or type(error).__name__
-            _say(out, shard=number, error=text, fatal=_is_fatal(error))
+            _say(out, shard=number, error=text, fatal=is_fatal(error))
         else:
             _say(out, shard=number, seconds=round(time.monotonic() - began, 3))
         number = wanted.get()
-
-
-def _is_fatal(error: Exception) -> bool:
-    """Say whether it would be the same with every other shard."""
-    if isinstance(error, EngineError | SynthesisError):
-        return False
-    return isinstance(error, VoiceGLMError)
 
 
 def _listen(lines: TextIO, wanted: "SimpleQueue[int]") -> None:

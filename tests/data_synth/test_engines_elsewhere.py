@@ -12,7 +12,7 @@ import torch
 from transformers import GlmForCausalLM
 
 from data_synth.batch_lm import Choice, VllmEngine
-from data_synth.cluster import run_elsewhere
+from data_synth.cluster import submit_to_slurm
 from data_synth.models import EXPORT, load_maker, load_synthesis
 from data_synth.run import run
 from data_synth.shards import finished
@@ -125,12 +125,12 @@ def test_slurm_is_handed_the_same_step(
     sbatch.write_text(f"#!/bin/sh\n{keep}\necho Submitted batch job 7\n")
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
-    run_elsewhere(folder, "slurm", 2, {"time": "1:00:00", "partition": "cpu"})
+    submit_to_slurm(folder, 2, {"time": "1:00:00", "partition": "cpu"})
     job = (tmp_path / "job.sh").read_text()
     assert "--array=0-2%2" in job
     assert "--partition=cpu" in job
     with pytest.raises(ConfigError, match=r"slurm: .*nonsense"):
-        run_elsewhere(folder, "slurm", 2, {"time": "1", "partition": "cpu", "nonsense": 1})
+        submit_to_slurm(folder, 2, {"time": "1", "partition": "cpu", "nonsense": 1})
     for rank in range(len(plan.shards)):  # what each of the jobs does
         list(SynthesisStep(str(folder)).run(rank=rank, world_size=len(plan.shards)))
     assert corpus_of(folder) == corpus_of(alone)
@@ -147,10 +147,10 @@ def test_marks_of_datatrove_that_are_older_than_ours_do_not_count(
     (folder / "done" / "00001.json").unlink()
     handed: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "data_synth.cluster.RayPipelineExecutor",
+        "data_synth.cluster.SlurmPipelineExecutor",
         lambda **settings: handed.append(settings) or types.SimpleNamespace(run=lambda: None),
     )
-    run_elsewhere(folder, "ray", 2, {})
+    submit_to_slurm(folder, 2, {})
     left = sorted(path.name for path in (folder / "logs" / "completions").iterdir())
     assert left == ["00000", "00002"]
     assert handed[0]["tasks"] == 3

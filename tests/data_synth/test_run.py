@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from data_synth import run as run_module
-from data_synth.run import LOG, run
+from data_synth.ledger import LOG, Progress
+from data_synth.plan import read_plan
+from data_synth.run import run
 from data_synth.shards import damaged, finished
 from data_synth.statistics import status
 from tests.data_synth.tiny import corpus_of, documents, planned, tiny_config, tiny_model
@@ -66,7 +67,7 @@ def test_any_number_of_workers(folder: Path, workers: int, undisturbed: dict[str
 def test_a_worker_that_is_killed(folder: Path, undisturbed: dict[str, bytes]) -> None:
     killed: list[int] = []
 
-    def kill(progress: run_module.Progress) -> None:
+    def kill(progress: Progress) -> None:
         workers = children(os.getpid())
         if progress.codes and workers and len(killed) < 3:
             victim = workers[len(killed) % len(workers)]
@@ -115,7 +116,7 @@ def test_a_shard_that_kills_its_worker_is_given_up(
     progress = run(folder, 2)
     assert progress.done == SHARDS - 1
     assert progress.failed == {3: "the worker ended with status 7"}
-    found = status(folder, run_module.read_plan(folder))
+    found = status(folder, read_plan(folder))
     assert found.failures == {3: "the worker ended with status 7"}
     assert found.shards == SHARDS - 1
     (folder / "sitecustomize.py").unlink()
@@ -202,7 +203,7 @@ def test_a_model_that_changes_is_refused(tmp_path: Path, texts: Path) -> None:
 
 
 def test_one_run_at_a_time(folder: Path) -> None:
-    def second(progress: run_module.Progress) -> None:
+    def second(progress: Progress) -> None:
         if not progress.codes:
             with pytest.raises(ConfigError, match="somebody is at work"):
                 run(folder, 1)

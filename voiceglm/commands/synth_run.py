@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voiceglm.commands.options import positive
+from voiceglm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from data_synth.run import Progress
+    from data_synth.ledger import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--executor",
         choices=("local", "ray", "slurm"),
         default="local",
-        help="who runs the workers; the others than local are datatrove's",
+        help="who runs the workers: this machine, a Ray cluster, or Slurm by way of datatrove",
     )
     parser.add_argument(
         "--executor-set",
@@ -32,17 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Work, showing how far it has come."""
-    if args.executor != "local":
-        from data_synth.cluster import run_elsewhere
-        from voiceglm.config import override
+    from voiceglm.config import override
 
-        options = override({}, args.executor_set)
-        run_elsewhere(args.folder, args.executor, args.workers, options)
+    options = override({}, args.executor_set)
+    if args.executor == "slurm":
+        from data_synth.cluster import submit_to_slurm
+
+        submit_to_slurm(args.folder, args.workers, options)
         return 0
-    from data_synth.run import run as work_off
-
     bar = _Bar()
-    progress = work_off(args.folder, args.workers, bar)
+    if args.executor == "ray":
+        from data_synth.ray_run import run_on_ray
+
+        progress = run_on_ray(args.folder, args.workers, options, bar)
+    elif options:
+        raise ConfigError(
+            f"--executor-set {next(iter(options))}: the local executor has no settings"
+        )
+    else:
+        from data_synth.run import run as work_off
+
+        progress = work_off(args.folder, args.workers, bar)
     bar.close()
     for number, reason in sorted(progress.failed.items()):
         sys.stderr.write(f"shard {number} failed: {reason}\n")
