@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_synth.intake import Intake, find_recording, is_inside, recordings
+from data_synth.lhotse_cuts import read_cut
+from data_synth.sources import BLANK, count_rows, json_rows
 from voiceglm.lines import Line
 from voiceglm.manifest import Utterance
+from voiceglm.scripts import HAN, WIDE
 
-_CHINESE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
-_BLANK_BESIDE_CHINESE = re.compile(rf"(?<=[{_CHINESE}])\s+|\s+(?=[{_CHINESE}])")
+LHOTSE = (".jsonl", ".jsonl.gz")
+"""Ends of Lhotse's lists of cuts."""
+
+_BLANK_BESIDE_CHINESE = re.compile(rf"(?<=[{HAN}{WIDE}])\s+|\s+(?=[{HAN}{WIDE}])")
 
 
 def read_ljspeech(source: Path, intake: Intake) -> Iterator[Utterance]:
@@ -117,6 +122,27 @@ def read_folder(source: Path, intake: Intake) -> Iterator[Utterance]:
                 continue
             if (text := intake.text(beside)) is not None:
                 yield from intake.clip(path, text, intake.place(beside))
+
+
+def read_lhotse(source: Path, intake: Intake) -> Iterator[Utterance]:
+    """Read Lhotse's cuts whose recordings are files: one list, or all lists of a folder."""
+    for path in lhotse_lists(source):
+        for number, row in json_rows(path, 0, count_rows(path, 1 << 30)[0]):
+            if row == BLANK:
+                continue
+            where = intake.place(path, number + 1)
+            found = row if isinstance(row, str) else read_cut(row, path.parent)
+            if isinstance(found, str):
+                intake.reject(found, where)
+            elif intake.accepts_text(found.text, where):
+                yield found
+
+
+def lhotse_lists(source: Path) -> list[Path]:
+    """Return the lists of cuts in a folder, or the one that is named."""
+    if source.is_file():
+        return [source]
+    return sorted(path for path in source.glob("*cuts*") if path.name.endswith(LHOTSE))
 
 
 def _aishell_root(source: Path) -> Path:

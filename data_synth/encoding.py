@@ -13,10 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from data_synth.plan import Plan
+from data_synth.recorded import Recorded, read_recorded
 from data_synth.shards import CorpusRow, speech_spans, tally
+from data_synth.sources import BadRow
 from tokenizer.model import SpeechTokenizer
 from voiceglm.errors import AudioError
-from voiceglm.manifest import BadLine, Utterance, read_samples, scan_manifest
 from voiceglm.prompt import PromptWriter
 
 BATCH = 16  # recordings that are encoded together
@@ -43,7 +44,7 @@ class Encoding:
         """Make one shard; see :meth:`data_synth.synthesis.Synthesis.shard`.
 
         Raises:
-            ConfigError: If the manifest is gone.
+            SourceError: If the source is gone.
         """
         count: Counter[str] = Counter()
         left_out: Counter[str] = Counter()
@@ -51,8 +52,8 @@ class Encoding:
         pieces = self._pieces(number, count, left_out)
         while batch := list(islice(pieces, BATCH)):
             codes = self._tokenizer.encode_batch([samples for *_, samples in batch], self._rate)
-            for (name, part, utterance, _), each in zip(batch, codes, strict=True):
-                rows.append(self._row(name, part, utterance, each))
+            for (part, found, _), each in zip(batch, codes, strict=True):
+                rows.append(self._row(part, found, each))
             progress(sum(map(len, codes)))
         return rows, tally(rows, count, left_out)
 
@@ -63,17 +64,15 @@ class Encoding:
 
     def _pieces(
         self, number: int, count: Counter[str], left_out: Counter[str]
-    ) -> Iterator[tuple[str, int, Utterance, Tensor]]:
+    ) -> Iterator[tuple[int, Recorded, Tensor]]:
         """Yield what is to be encoded: of speech alone, long recordings in pieces."""
         config, shard = self._plan.config, self._plan.shards[number]
         path = Path(self._plan.sources[shard.source].path)
         most = round(config.max_seconds * self._rate)
-        for line, found in islice(scan_manifest(path), shard.stop):
-            if line - 1 not in range(shard.start, shard.stop):
-                continue
+        for found in read_recorded(path, shard.start, shard.stop, shard.place):
             count["documents"] += 1
-            if isinstance(found, BadLine):
-                left_out["not an utterance"] += 1
+            if isinstance(found, BadRow):
+                left_out[found.reason] += 1
                 continue
             reason, samples = self._heard(found)
             if samples is None:
@@ -86,28 +85,26 @@ class Encoding:
                 if part and not piece.any():
                     continue
                 count["seconds"] += round(len(piece) / self._rate)
-                yield f"{path.name}#{line}", part, found, piece
+                yield part, found, piece
 
-    def _heard(self, utterance: Utterance) -> tuple[str, Tensor | None]:
+    def _heard(self, found: Recorded) -> tuple[str, Tensor | None]:
         """Return the samples of a recording, or why there are none."""
-        if utterance.path is None:
-            return "no recording", None
-        if self._plan.config.kind != "speech" and not (utterance.text or "").strip():
+        if self._plan.config.kind != "speech" and not (found.text or "").strip():
             return "no text", None
         try:
-            samples = read_samples(utterance, self._rate)
-        except AudioError:
+            samples = found.load(self._rate)
+        except (AudioError, OSError):
             return "unreadable recording", None
         if not len(samples) or not samples.isfinite().all() or not samples.any():
             return "silent or damaged recording", None
         return "", samples
 
-    def _row(self, name: str, part: int, utterance: Utterance, codes: Sequence[int]) -> CorpusRow:
+    def _row(self, part: int, found: Recorded, codes: Sequence[int]) -> CorpusRow:
         rows: dict[str, Mapping[str, Any]] = {
             "speech": {"kind": "interleaved", "segments": [{"codes": codes}]},
-            "asr": {"kind": "asr", "codes": codes, "text": utterance.text},
-            "tts": {"kind": "tts", "codes": codes, "text": utterance.text},
+            "asr": {"kind": "asr", "codes": codes, "text": found.text},
+            "tts": {"kind": "tts", "codes": codes, "text": found.text},
         }
         ids = list(self._writer.example(rows[self._plan.config.kind]).ids)
         spans = speech_spans(ids, self._writer.vocabulary)
-        return CorpusRow(name, part, utterance.language, ids, spans)
+        return CorpusRow(found.id, part, found.language, ids, spans)

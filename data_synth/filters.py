@@ -70,23 +70,3 @@ def repeats(codes: Sequence[int], longest: int = 8) -> int:
             run = run + 1 if here == there else 0
             most = max(most, run // size + 1)
     return most
-
-
-def script(text: str) -> str | None:
-    """Tell the language of a text by its letters: ``zh``, ``en``, ``other``; None without any."""
-    han = latin = other = 0
-    for letter in text[:20_000]:
-        if not letter.isalpha():
-            continue
-        if "\u3400" <= letter <= "\u9fff" or letter >= "\U00020000":
-            han += 1
-        elif letter < "\u0250":
-            latin += 1
-        else:
-            other += 1
-    total = han * 3 + latin + other  # one character of Chinese says what three letters do
-    if not total:
-        return None
-    if other > 0.3 * total:
-        return "other"
-    return "zh" if han * 3 > latin else "en"

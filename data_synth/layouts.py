@@ -15,6 +15,7 @@ LAYOUTS: dict[str, Callable[[Path, Intake], Iterator[Utterance]]] = {
     "librispeech": corpora.read_librispeech,
     "common-voice": corpora.read_common_voice,
     "aishell": corpora.read_aishell,
+    "lhotse": corpora.read_lhotse,
     "dialogues": read_dialogues,
     "folder": corpora.read_folder,
 }
@@ -53,13 +54,23 @@ def detect_layout(source: Path) -> str:
     if source.is_file():
         if source.suffix == ".tsv":
             return "common-voice"
-        raise ConfigError(f"{source} is a file, expected a folder or a Common Voice .tsv")
+        if source.name.endswith(corpora.LHOTSE):
+            return "lhotse"
+        if source.suffix == ".tar":
+            raise ConfigError(
+                f"{source} holds its recordings inside, a manifest lists files; synth plan reads it"
+            )
+        raise ConfigError(
+            f"{source} is a file, expected a folder, a Common Voice .tsv or Lhotse's cuts"
+        )
     if (source / "metadata.csv").is_file():
         return "ljspeech"
     if corpora.aishell_lists(source):
         return "aishell"
     if (source / "clips").is_dir() and corpora.common_voice_tables(source):
         return "common-voice"
+    if corpora.lhotse_lists(source):
+        return "lhotse"
     return _layout_of_files(source)
 
 

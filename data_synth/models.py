@@ -10,7 +10,7 @@ from data_synth.plan import Plan, SynthesisConfig, model_digests
 from data_synth.synthesis import Speaker, Synthesis
 from tokenizer.model import SpeechTokenizer
 from voiceglm.checkpoint import resolve
-from voiceglm.error_rate import ErrorRate, character_errors
+from voiceglm.error_rate import ErrorRate, readable_errors
 from voiceglm.errors import CheckpointError
 from voiceglm.files import new_folder
 from voiceglm.language_model import VoiceLM, read_language_model
@@ -82,7 +82,8 @@ def load_synthesis(plan: Plan, folder: Path) -> Synthesis:
         )
     judge = None
     if plan.config.filters.checked_share:
-        judge = TokenizerJudge(SpeechTokenizer.from_pretrained(folders["tokenizer"]))
+        tokenizer = SpeechTokenizer.from_pretrained(folders["tokenizer"])
+        judge = TokenizerJudge(tokenizer) if tokenizer.alphabet else None
     return Synthesis(plan, writer, Speaker(model.writer, _engine(model, plan, folder)), judge)
 
 
@@ -105,9 +106,8 @@ class TokenizerJudge:
     def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[ErrorRate]:
         """Return the character errors of each, see :class:`data_synth.synthesis.Judge`."""
         heard = self._tokenizer.read(codes)
-        return [
-            character_errors([{"said": a, "heard": b}]) for a, b in zip(said, heard, strict=True)
-        ]
+        alphabet = self._tokenizer.alphabet
+        return [readable_errors(a, b, alphabet) for a, b in zip(said, heard, strict=True)]
 
 
 def speech_ids(vocabulary: Vocabulary) -> list[int]:

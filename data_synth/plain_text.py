@@ -12,8 +12,7 @@ from functools import cache
 
 from ftfy import is_bad
 
-HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
-"""What a character class needs to match Chinese characters."""
+from voiceglm.scripts import HAN
 
 KEPT = "，！？：；（）…"
 """Chinese punctuation that NFKC would make ASCII, and the ellipsis it would make three stops."""

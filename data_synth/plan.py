@@ -7,14 +7,16 @@ what they were are refused by name, because half of a corpus would be another co
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from data_synth.batch_lm import Choice
+from data_synth.claims import differences
 from data_synth.filters import FilterConfig
+from data_synth.recorded import companions, count_recorded, find_recorded
 from data_synth.sources import BadRow, Columns, count_rows, find_files, read_rows
 from data_synth.spans import SpanConfig
 from voiceglm.config import build
@@ -138,9 +140,11 @@ def make_plan(paths: Sequence[Path], config: SynthesisConfig, models: Mapping[st
     unreadable: dict[str, str] = {}
     seen: set[bytes] = set()
     size = config.documents_per_shard
-    for path in find_files(list(paths)):
+    is_written = config.kind == "interleaved"
+    find, count = (find_files, count_rows) if is_written else (find_recorded, count_recorded)
+    for path in find(list(paths)):
         try:
-            num_rows, places = count_rows(path, size)
+            num_rows, places = count(path, size)
             again = _duplicates(path, num_rows, config, seen)
         except SourceError as error:
             unreadable[str(path)] = str(error)
@@ -204,8 +208,8 @@ def check_same(old: Plan, new: Plan) -> None:
         ConfigError: If anything differs; what does is named.
     """
     differences = [
-        *_differences("", asdict(old.config), asdict(new.config)),
-        *_differences("models.", old.models, new.models),
+        *_changes(asdict(old.config), asdict(new.config)),
+        *_changes(old.models, new.models, "models."),
         *_source_differences(old.sources, new.sources),
     ]
     if not differences and old != new:
@@ -260,24 +264,27 @@ def _duplicates(
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:
-    """Return the size of a file and a hash, of all of it or of pieces from end to end."""
-    size = path.stat().st_size
-    step = max(_PIECE, size // _PIECES)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for place in (*range(0, size, step), max(0, size - _PIECE)):
-            file.seek(place)
-            digest.update(file.read(_PIECE))
+    """Return the size of a source and a hash, of all of it or of pieces from end to end."""
+    size, digest = 0, hashlib.sha256()
+    for part in (path, *companions(path)):
+        size += part.stat().st_size
+        for piece in _pieces(part):
+            digest.update(piece)
     return size, digest.hexdigest()
 
 
-def _differences(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
-    for name in {**old, **new}:
-        before, now = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            yield from _differences(f"{where}{name}.", before, now)
-        elif before != now:
-            yield f"{where}{name} was {_short(before)}, is {_short(now)}"
+def _pieces(path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    step = max(_PIECE, size // _PIECES)
+    with path.open("rb") as file:
+        for place in (*range(0, size, step), max(0, size - _PIECE)):
+            file.seek(place)
+            yield file.read(_PIECE)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> Iterable[str]:
+    for name, before, now in differences(old, new, where):
+        yield f"{name} was {before}, is {now}"
 
 
 def _source_differences(old: Sequence[SourceFile], new: Sequence[SourceFile]) -> Iterable[str]:
@@ -289,8 +296,3 @@ def _source_differences(old: Sequence[SourceFile], new: Sequence[SourceFile]) ->
             yield f"{path} is new"
         elif before[path] != now[path]:
             yield f"{path} has changed"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return f"{text[:12]}..." if len(text) > 60 else text

@@ -16,7 +16,7 @@ from data_synth.preview import Sample, Span
 from data_synth.preview_sound import Heard, Sound
 from data_synth.spectrogram import spectrogram_png
 from voiceglm.audio import wav_bytes
-from voiceglm.error_rate import character_errors
+from voiceglm.error_rate import readable_errors
 
 _TEMPLATE = "preview.html"
 Node = ElementTree.Element
@@ -105,7 +105,7 @@ def _span(span: Span, preview: Preview) -> Node:
     sound = heard.sounds.get(span.number)
     words = [
         _node(name, value, kind=kind)
-        for label, text, kind in _words(span, heard.texts.get(span.number), preview.max_error)
+        for label, text, kind in _words(span, preview)
         for name, value in (("dt", label), ("dd", text))
     ]
     return _node(
@@ -121,18 +121,21 @@ def _span(span: Span, preview: Preview) -> Node:
     )
 
 
-def _words(span: Span, heard: str | None, max_error: float) -> Iterable[tuple[str, str, str]]:
+def _words(span: Span, preview: Preview) -> Iterable[tuple[str, str, str]]:
     """Yield what is known of a span's words: a label, a text, and what kind of text."""
     yield "to say", span.said if span.said is not None else f"({span.missing})", ""
+    heard = preview.heard.texts.get(span.number)
     if heard is None:
         return
     yield "read back", heard or "(nothing)", ""
     if span.said is None:
         return
-    errors = character_errors([{"said": span.said, "heard": heard}])
-    if errors.length:  # no letter of Chinese can be compared
-        kind = "wrong" if errors.percent > 100 * max_error else ""
-        yield "wrong", f"{errors.percent:.0f} % of the characters", kind
+    errors = readable_errors(span.said, heard, preview.heard.alphabet)
+    if not errors.length:
+        yield "wrong", "not known: the recognizer does not know this writing", ""
+        return
+    kind = "wrong" if errors.percent > 100 * preview.max_error else ""
+    yield "wrong", f"{errors.percent:.0f} % of the characters", kind
 
 
 def _sound(sound: Sound, number: int) -> list[Node]:

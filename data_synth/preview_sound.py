@@ -32,12 +32,14 @@ class Heard:
         sounds: What they sound like; a span may be missing.
         texts: What the recognizer reads off their codes; a span may be missing.
         code_rate: Codes per second.
+        alphabet: What the recognizer writes with.
         notes: What is missing, and why.
     """
 
     sounds: Mapping[int, Sound]
     texts: Mapping[int, str]
     code_rate: float
+    alphabet: str
     notes: Sequence[str]
 
 
@@ -78,7 +80,7 @@ def listen(
     if isinstance(texts, str):
         notes.append(texts)
         texts = {}
-    return Heard(sounds, texts, tokenizer.frame_rate, notes)
+    return Heard(sounds, texts, tokenizer.frame_rate, tokenizer.alphabet, notes)
 
 
 def find_decoder(model: str, num_codes: int) -> SpeechDecoder | str:

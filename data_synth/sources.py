@@ -7,7 +7,7 @@ does not stop a run. Rows are numbered within their file, so that any range of t
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,11 @@ from voiceglm.errors import SourceError
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 BATCH = 256  # rows that are read at once
 MAX_LINE = 64 << 20  # bytes
+BLANK = "empty or endless line"
+
+_ORDER_MARK = b"\xef\xbb\xbf"  # that some editors put before the first line
+_UNREADABLE = (OSError, EOFError, ValueError, pyarrow.ArrowException)
+Row = Mapping[str, Any] | str  # or why there is none
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,12 @@ class BadRow:
 
 
 def find_files(paths: list[Path]) -> list[Path]:
-    """Return the files named, and those in the folders named, sorted.
+    """Return the documents' files named, and those in the folders named; see `find_named`."""
+    return find_named(paths, SUFFIXES)
+
+
+def find_named(paths: list[Path], suffixes: Sequence[str]) -> list[Path]:
+    """Return the files named, and those with one of these ends in the folders named, sorted.
 
     Raises:
         SourceError: If there is none, or one has an unknown end.
@@ -66,15 +76,15 @@ def find_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = (each for each in path.rglob("*") if each.is_file())
-            found += sorted(each for each in inside if _suffix(each))
+            found += sorted(each for each in inside if _suffix(each, suffixes))
         elif not path.is_file():
             raise SourceError(f"no such file or folder: {path}")
-        elif not _suffix(path):
-            raise SourceError(f"{path} ends in none of {', '.join(SUFFIXES)}")
+        elif not _suffix(path, suffixes):
+            raise SourceError(f"{path} ends in none of {', '.join(suffixes)}")
         else:
             found.append(path)
     if not found:
-        raise SourceError(f"nothing to read: no {', '.join(SUFFIXES)} in {paths[0]}")
+        raise SourceError(f"nothing to read: no {', '.join(suffixes)} in {paths[0]}")
     return found
 
 
@@ -121,7 +131,7 @@ def read_rows(
     if _suffix(path) == ".parquet":
         rows = _parquet_rows(path, start, stop, columns)
     else:
-        rows = _json_rows(path, start, stop, place)
+        rows = json_rows(path, start, stop, place)
     for number, row in rows:
         if isinstance(row, str):
             yield BadRow(number, row)
@@ -129,8 +139,35 @@ def read_rows(
             yield _document(path, number, row, columns)
 
 
-_UNREADABLE = (OSError, EOFError, ValueError, pyarrow.ArrowException)
-Row = Mapping[str, Any] | str  # or why there is none
+def json_rows(
+    path: Path, start: int, stop: int, place: int | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Read lines from ``start`` up to ``stop`` as objects, each with its number.
+
+    Args:
+        path: JSON lines, plain or compressed.
+        start: First line.
+        stop: The line behind the last.
+        place: The byte at which ``start`` begins, if that is known.
+
+    Yields:
+        Each object, or in words why there is none.
+    """
+    number = first = 0 if place is None else start
+    try:
+        with _open(path) as file:
+            if place:
+                file.seek(place)
+            for _ in range(first, start):
+                _line(file)
+            for number in range(start, stop):
+                line = _line(file)
+                yield number, _json_row(line if number else line.removeprefix(_ORDER_MARK))
+        return
+    except _UNREADABLE as error:  # such as a compressed file that is damaged in the middle
+        reason = f"unreadable: {_first_line(error)}"
+    for rest in range(max(number, start), stop):
+        yield rest, reason
 
 
 def _document(
@@ -165,23 +202,6 @@ def _count_lines(file: IO[bytes], every: int) -> tuple[int, list[int]]:
     return number, places
 
 
-def _json_rows(path: Path, start: int, stop: int, place: int | None) -> Iterator[tuple[int, Row]]:
-    number = first = 0 if place is None else start
-    try:
-        with _open(path) as file:
-            if place:
-                file.seek(place)
-            for _ in range(first, start):
-                _line(file)
-            for number in range(start, stop):
-                yield number, _json_row(_line(file))
-        return
-    except _UNREADABLE as error:  # such as a compressed file that is damaged in the middle
-        reason = f"unreadable: {_first_line(error)}"
-    for rest in range(max(number, start), stop):
-        yield rest, reason
-
-
 def _line(file: IO[bytes]) -> bytes:
     """Read a line; of one that is too long nothing but its end."""
     line = part = file.readline(MAX_LINE)
@@ -192,7 +212,7 @@ def _line(file: IO[bytes]) -> bytes:
 
 def _json_row(line: bytes) -> Row:
     if not line.strip():
-        return "empty or endless line"
+        return BLANK
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError:
@@ -255,11 +275,11 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
     """Return the known end of a name; nothing if it has none."""
     if path.name.startswith("."):
         return ""
-    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
+    return next((suffix for suffix in suffixes if path.name.endswith(suffix)), "")
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,13 +15,12 @@ import re
 from dataclasses import dataclass
 
 from voiceglm.errors import ConfigError
+from voiceglm.scripts import HAN, HAN_MARKS
 
 Unit = tuple[int, int]  # first character, and the one behind the last
 
-_HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_MARKS = r"\u3001-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f"  # Chinese punctuation
 # A character of Chinese or a word without any; marks behind it belong to it.
-_UNIT = re.compile(rf"[{_HAN}][{_MARKS}]*|[^\s{_HAN}]+")
+_UNIT = re.compile(rf"[{HAN}][{HAN_MARKS}]*|[^\s{HAN}]+")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data_synth import speak
+from data_synth.claims import claimed
 from data_synth.speak import Line, join_packs, pack_manifest, write_pack
 from data_synth.synthesizers import Refusal, Said, Synthesizer
 from data_synth.texts import SHOWN, LeftOut, SpeechConfig, fingerprint, prepare, read_texts
 from voiceglm.audio import check_samples
-from voiceglm.errors import AudioError, OutputError, SynthesisError
-from voiceglm.files import write_file, write_json_lines
+from voiceglm.errors import AudioError, SynthesisError
+from voiceglm.files import write_json_lines
 from voiceglm.manifest import Utterance
 
 AHEAD = 256
@@ -58,7 +59,7 @@ def speak_texts(
         about: What else the recordings depend on, such as the synthesizer's name.
 
     Raises:
-        ConfigError: If the file cannot be read or holds no text.
+        ConfigError: If the file cannot be read or holds no text, or the folder is in use.
         SynthesisError: If the synthesizer fails, or nothing could be spoken at all.
         OutputError: If the folder is another run's or cannot be written.
     """
@@ -73,76 +74,22 @@ def speak_texts(
         "lines_per_pack": speak.LINES_PER_PACK,
         **about,
     }
-    claim(folder, settings)
-    size = speak.LINES_PER_PACK
-    packs = range(-(-num_lines // size))
-    missing = {number for number in packs if not pack_manifest(folder, number).exists()}
-    if missing:
-        count = sum(min(size, num_lines - number * size) for number in missing)
-        with tqdm(desc=f"speak {folder.name}", unit="line", total=count) as progress:
-            jobs = _jobs(texts, config, missing)
-            _speak_packs(folder, jobs, config.sample_rate, begin, progress.update)
-    spoken = Spoken(join_packs(folder, packs), _join_left_out(folder, packs))
+    with claimed(folder, settings):
+        size = speak.LINES_PER_PACK
+        packs = range(-(-num_lines // size))
+        missing = {number for number in packs if not pack_manifest(folder, number).exists()}
+        if missing:
+            count = sum(min(size, num_lines - number * size) for number in missing)
+            with tqdm(desc=f"speak {folder.name}", unit="line", total=count) as progress:
+                jobs = _jobs(texts, config, missing)
+                _speak_packs(folder, jobs, config.sample_rate, begin, progress.update)
+        spoken = Spoken(join_packs(folder, packs), _join_left_out(folder, packs))
     if not spoken.utterances:
         raise SynthesisError(
             f"nothing was spoken: all {num_lines} lines were left out, the first because of:"
             f" {spoken.left_out[0]['reason']}; see {folder / 'left_out.jsonl'}"
         )
     return spoken
-
-
-def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Begin a run in a folder, or go on with one of the same settings.
-
-    Args:
-        folder: Of the run; made if it is missing.
-        settings: What JSON can hold; kept as ``settings.json``.
-
-    Raises:
-        OutputError: If the folder holds another run or something else, or cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for draft in folder.glob(".*.tmp"):  # of a run that was killed
-            draft.unlink()
-        if not any(folder.glob("pack_*")):  # nothing is lost if it becomes another run's
-            (folder / "settings.json").unlink(missing_ok=True)
-        taken = any(folder.iterdir())
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror}") from None
-    if taken and not (folder / "settings.json").exists():
-        raise OutputError(f"{folder} exists already; name another folder or remove it first")
-    agree(folder / "settings.json", settings)
-
-
-def agree(path: Path, settings: Mapping[str, Any]) -> None:
-    """Keep settings in a file, or compare them with those it has.
-
-    Raises:
-        OutputError: If they differ, saying in what, or the file cannot be read or written.
-    """
-    if not path.exists():
-        write_file(path, (json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
-        return
-    try:
-        there = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise OutputError(f"cannot read {path}: {error}") from None
-    if there != settings:
-        raise OutputError(
-            f"{path.parent} was begun otherwise ({_differences(there, settings)});"
-            " name another folder"
-        )
-
-
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    names = [name for name in {**there, **now} if there.get(name) != now.get(name)]
-    parts = (f"{name} was {_shown(there.get(name))}, is {_shown(now.get(name))}" for name in names)
-    return "; ".join("with other texts" if part.startswith("texts ") else part for part in parts)
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import unicodedata
 
 from data_synth import read_chinese, read_english
 from data_synth.number_words import Language
-from data_synth.plain_text import HAN, plain_text
+from data_synth.plain_text import plain_text
+from voiceglm.scripts import HAN
 
 _PUNCTUATION = frozenset(".,;:!?'\"()-–—“”‘’，。！？：；、（）《》〈〉「」『』【】·…")
 _ENOUGH_WORDS = 4  # English words in a row, amid Chinese, that make a stretch of their own

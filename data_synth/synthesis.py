@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_synth.batch_lm import Engine
-from data_synth.filters import fault, script
+from data_synth.filters import fault
 from data_synth.plan import Plan, SynthesisConfig
 from data_synth.shards import CorpusRow, speech_spans, tally
 from data_synth.sources import BadRow, Document, read_rows
@@ -22,6 +22,7 @@ from data_synth.spans import Segment, segments, units
 from data_synth.speakable import speakable
 from voiceglm.error_rate import ErrorRate
 from voiceglm.prompt import PromptWriter
+from voiceglm.scripts import script
 
 ENDLESS = 3.0  # codes per letter, at which a span is given up
 LEAST_ROOM = 25  # codes that every span may have
@@ -35,7 +36,7 @@ class Judge(Protocol):
     """Reads speech back."""
 
     def errors(self, said: Sequence[str], codes: Sequence[Sequence[int]]) -> list[ErrorRate]:
-        """Return the character errors of each span; of length 0 where nothing can be said."""
+        """Return the character errors of each span; of length 0 where it cannot read."""
         ...
 
 
@@ -95,7 +96,7 @@ class Synthesis:
         plan: What to make.
         writer: Numbers the ids of the corpus.
         speaker: The text-to-token model.
-        judge: Reads some of the speech back; None to check none.
+        judge: Reads some of the speech back; None if nobody can.
     """
 
     def __init__(
@@ -212,15 +213,21 @@ class Synthesis:
     def _misread(self, good: Sequence[tuple[_Span, list[int]]], count: Counter[str]) -> list[_Span]:
         """Return the spans of those to be checked that cannot be understood."""
         checked = [pair for pair in good if pair[0].is_checked]
-        if self._judge is None or not checked:
+        if not checked:
+            return []
+        if self._judge is None:
+            count["unreadable_spans"] += len(checked)
             return []
         said, codes = [span.said for span, _ in checked], [codes for _, codes in checked]
         bad = []
         for (span, _), found in zip(checked, self._judge.errors(said, codes), strict=True):
+            if not found.length:
+                count["unreadable_spans"] += 1
+                continue
             count["checked_spans"] += 1
             count["checked_characters"] += found.length
             count["wrong_characters"] += found.edits
-            if found.length and found.percent > 100 * self._plan.config.filters.max_error:
+            if found.percent > 100 * self._plan.config.filters.max_error:
                 count["redone: misread"] += 1
                 bad.append(span)
         return bad

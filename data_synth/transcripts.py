@@ -3,8 +3,10 @@
 import re
 import unicodedata
 
+from voiceglm.scripts import SYLLABLES
+
 _MARKUP = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\{[^{}]*\}|&#?\w+;|https?://|\*\*|__")
-_SYLLABLES = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]")
+_SYLLABLES = re.compile(f"[{SYLLABLES}]")
 _LETTERS_PER_SYLLABLE = 3
 
 

@@ -26,6 +26,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.events",
         "voiceglm.files",
         "voiceglm.lines",
+        "voiceglm.scripts",
     },
     {
         "voiceglm.streaming",

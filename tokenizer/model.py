@@ -195,6 +195,11 @@ class SpeechTokenizer(nn.Module):
         states = self.encoder.recognise(codes.to(device), mask.to(device))
         return [text.strip() for text in recognizer.read(states, mask.to(device))]
 
+    @property
+    def alphabet(self) -> str:
+        """What its recognizer writes with; empty if it was stored without one."""
+        return self.recognizer.alphabet if isinstance(self.recognizer, CtcRecognizer) else ""
+
     def _reader(self) -> CtcRecognizer:
         if not isinstance(self.recognizer, CtcRecognizer):
             raise CheckpointError("this tokenizer was stored without a recognizer")

@@ -7,6 +7,11 @@ from typing import Any
 
 from torchaudio.functional import edit_distance
 
+from voiceglm.scripts import HAN
+
+LATIN = "abcdefghijklmnopqrstuvwxyz' "
+
+_BESIDE_HAN = re.compile(rf"(?<=[{HAN}]) | (?=[{HAN}])")
 Row = Mapping[str, Any]
 
 
@@ -23,14 +28,41 @@ class ErrorRate:
         return 100.0 * self.edits / max(1, self.length)
 
 
-def plain(text: str) -> str:
-    """Strip case and punctuation: what two transcripts are compared by."""
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+def plain(text: str, alphabet: str = LATIN) -> str:
+    """Strip case and all that is not of an alphabet: what two transcripts are compared by.
+
+    Chinese has no spaces between its characters.
+    """
+    known = set(alphabet)
+    kept = "".join(letter if letter in known else " " for letter in text.lower())
+    return _BESIDE_HAN.sub("", " ".join(kept.split()))
 
 
-def character_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:
-    """Sum the character errors of rows that hold two texts."""
-    return _errors(rows, said, heard, lambda text: list(plain(text)))
+def is_written_with(text: str, alphabet: str) -> bool:
+    """Say whether most letters of a text are of an alphabet, so that its transcript can be read."""
+    letters = [letter for letter in text.lower() if letter.isalpha()]
+    known = set(alphabet)
+    return 2 * sum(letter in known for letter in letters) > len(letters)
+
+
+def character_errors(
+    rows: Iterable[Row], said: str = "said", heard: str = "heard", alphabet: str = LATIN
+) -> ErrorRate:
+    """Sum the character errors of rows that hold two texts, by the letters of an alphabet."""
+    return _errors(rows, said, heard, lambda text: list(plain(text, alphabet)))
+
+
+def readable_errors(said: str, heard: str, alphabet: str) -> ErrorRate:
+    """Return the character errors of what a recognizer read; of length 0 if it cannot read it.
+
+    Args:
+        said: What was to be spoken.
+        heard: What was read back.
+        alphabet: The recognizer's.
+    """
+    if not is_written_with(said, alphabet):
+        return ErrorRate(0, 0)
+    return character_errors([{"said": said, "heard": heard}], alphabet=alphabet)
 
 
 def word_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:

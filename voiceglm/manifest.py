@@ -94,6 +94,25 @@ def scan_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | BadLine]]
             yield line.number, _utterance(path, line)
 
 
+def utterance_of(row: Mapping[str, Any], folder: Path) -> Utterance | str:
+    """Return the utterance of a line's object, or why it is none.
+
+    Args:
+        row: The object.
+        folder: Of the manifest.
+    """
+    known = {name: row[name] for name in _FIELDS if row.get(name) is not None}
+    if problem := _problem(known):
+        return problem
+    name = known.pop("path", None)
+    return Utterance(
+        path=None if name is None else folder / name,
+        text=known.pop("text", None),
+        extra={name: value for name, value in row.items() if name not in _FIELDS},
+        **known,
+    )
+
+
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest, whole or not at all; paths become relative to it.
 
@@ -159,18 +178,12 @@ def _utterance(path: Path, line: Line) -> Utterance | BadLine:
         return BadLine(where, f"it is {line.problem}")
     try:
         row = json.loads(line.text)
-        known = {name: row.pop(name) for name in _FIELDS if row.get(name) is not None}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
         return BadLine(where, repr(line.text[:80]))
-    if problem := _problem(known):
-        return BadLine(where, f"{problem}, in {line.text[:80]!r}")
-    name = known.pop("path", None)
-    return Utterance(
-        path=None if name is None else path.parent / name,
-        text=known.pop("text", None),
-        extra={name: value for name, value in row.items() if name not in _FIELDS},
-        **known,
-    )
+    found = utterance_of(row, path.parent)
+    return BadLine(where, f"{found}, in {line.text[:80]!r}") if isinstance(found, str) else found
 
 
 def _problem(row: Mapping[str, Any]) -> str:

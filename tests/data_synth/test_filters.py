@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_synth.filters import FilterConfig, fault, repeats, script
+from data_synth.filters import FilterConfig, fault, repeats
 from voiceglm.errors import ConfigError
+from voiceglm.scripts import script
 
 GOOD = [n * 7 % 101 for n in range(20)]
 

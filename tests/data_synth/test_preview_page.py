@@ -33,6 +33,7 @@ from tests.data_synth.test_preview import made
 from tests.data_synth.tiny import WORDS, tiny_model
 from tokenizer.model import SpeechTokenizer
 from voiceglm.cli import main
+from voiceglm.error_rate import LATIN
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> </p> & $body \"'"
@@ -197,7 +198,7 @@ def test_the_statistics_are_those_of_the_status(folder: Path) -> None:
 
 def shown(sample: Sample, heard: str) -> Read:
     """Write a page of one span without a sound."""
-    known = Heard({}, {0: heard}, 12.5, [])
+    known = Heard({}, {0: heard}, 12.5, LATIN, [])
     return Read(page(Preview("x", NOTHING, [sample], known, 0.5)).decode())
 
 
@@ -205,7 +206,7 @@ def shown(sample: Sample, heard: str) -> Read:
 def test_what_would_be_drawn_again_stands_out(heard: str, stands_out: bool) -> None:
     sample = Sample("a", 0, "en", 1.0, [Span(0, [1], "The cat sat!", "The cat sat!")])
     found = Read(
-        page(Preview("x", NOTHING, [sample], Heard({}, {0: heard}, 12.5, []), 0.5)).decode()
+        page(Preview("x", NOTHING, [sample], Heard({}, {0: heard}, 12.5, LATIN, []), 0.5)).decode()
     )
     assert ("dd", {"class": "wrong"} if stands_out else {}) in found.elements[-1:]
 
@@ -308,7 +309,7 @@ def test_ten_megabytes_are_enough() -> None:
     noise = torch.rand(preview_sound.MAX_BYTES // 2, generator=torch.Generator().manual_seed(0))
     sounds = {0: preview_sound.Sound(2 * noise - 1, 22_050)}
     sample = Sample("a", 0, "en", 1.0, [Span(0, [1] * 1_800, "a", "a")])
-    written = page(Preview("x", NOTHING, [sample], Heard(sounds, {}, 12.5, []), 0.5))
+    written = page(Preview("x", NOTHING, [sample], Heard(sounds, {}, 12.5, LATIN, []), 0.5))
     assert len(written) < 10_000_000
 
 

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from data_synth.intake import Intake
     from voiceglm.manifest import Utterance
 
-LAYOUTS = ("ljspeech", "librispeech", "common-voice", "aishell", "dialogues", "folder")
+LAYOUTS = ("ljspeech", "librispeech", "common-voice", "aishell", "lhotse", "dialogues", "folder")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
     parser.add_argument(
-        "source", type=Path, metavar="SRC", help="the corpus' folder, or a Common Voice .tsv"
+        "source",
+        type=Path,
+        metavar="SRC",
+        help="the corpus' folder, a Common Voice .tsv or Lhotse's cuts.jsonl.gz",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="the list to write"

@@ -132,8 +132,8 @@ def _synthesizer(
 
 
 def _write_codes(folder: Path, model: str, tokenizer: Any, utterances: Sequence[Any]) -> Path:
+    from data_synth.claims import agree
     from data_synth.codes import encode_set
-    from data_synth.speak_texts import agree
 
     agree(folder / "codes_settings.json", {"codes": model})
     manifest = folder / "codes.jsonl"
