@@ -1,15 +1,17 @@
 """Packs of spoken dialogues: written turns to recordings with codes, some dialogues at a time.
 
-Every sentence is spoken by an engine of its own and every pack encoded by itself, so a pack depends
+Every sentence is spoken by itself and every pack encoded by itself, so a pack depends
 on its dialogues and the seed alone, whoever makes it. Its manifest is written last: a pack exists
 when it is complete.
 """
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ import torch
 from torch import Tensor
 
 from data_synth.codes import encode_set
+from data_synth.dialogue_voices import EndpointConfig, EndpointVoices, EspeakVoices, Voices
 from data_synth.speak import pack_manifest
 from data_synth.speakable import speakable
-from data_synth.style import joined, speak_in_style
-from data_synth.tts import ASSISTANT, SAMPLE_RATE, Voice, random_voice, speak_alone, training_voices
+from data_synth.style import joined
+from data_synth.tts import SAMPLE_RATE, Voice
 from data_synth.written_dialogues import LeftOut, WrittenDialogue, WrittenTurn
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import check_samples, save_audio
@@ -28,8 +31,8 @@ from voiceglm.errors import AudioError, SynthesisError
 from voiceglm.files import write_json_lines
 from voiceglm.manifest import Utterance
 
-ASSISTANTS = {"en": ASSISTANT, "zh": replace(ASSISTANT, name="cmn+f2")}
-"""The one voice of every reply, in each language it speaks."""
+KEY = "OPENAI_API_KEY"
+"""Where the key of a speech server is read from."""
 
 _MOST_SAID = 16_384  # characters of one turn in words
 Spoken = tuple[Utterance, Tensor | None]  # a turn; what is said is (num_samples,) at SAMPLE_RATE
@@ -44,18 +47,23 @@ class Pack:
     dialogues: tuple[WrittenDialogue, ...]
     model: str  # name or folder of the model whose tokenizer gives the codes
     seed: int
+    endpoint: EndpointConfig | None = None  # that speaks; None: espeak-ng
 
 
 def make_pack(pack: Pack) -> int:
     """Speak and encode a pack, unless it is there; return how many dialogues it holds.
 
     Raises:
-        DependencyError: If espeak-ng is not installed.
+        DependencyError: If espeak-ng is needed and not installed.
+        EngineError: If the speech server is dead.
         OutputError: If a file cannot be written.
     """
     manifest = pack_manifest(pack.folder, pack.number)
     if not manifest.exists():
-        results = [speak_dialogue(dialogue, pack.seed) for dialogue in pack.dialogues]
+        voices = _voices(pack.endpoint)
+        with ThreadPoolExecutor(voices.at_once) as threads:
+            speak = partial(speak_dialogue, seed=pack.seed, voices=voices)
+            results = list(threads.map(speak, pack.dialogues))
         turns = [turn for result in results if not isinstance(result, LeftOut) for turn in result]
         left_out = [result for result in results if isinstance(result, LeftOut)]
         write_left_out(left_out_of(manifest), left_out)
@@ -64,14 +72,14 @@ def make_pack(pack: Pack) -> int:
     return len(pack.dialogues)
 
 
-def speak_dialogue(dialogue: WrittenDialogue, seed: int) -> list[Spoken] | LeftOut:
+def speak_dialogue(dialogue: WrittenDialogue, seed: int, voices: Voices) -> list[Spoken] | LeftOut:
     """Speak every turn but the system's, or say which cannot be.
 
     The user speaks with one voice, which follows from the dialogue's id and the seed.
     """
     rng = random.Random(f"{seed}/{dialogue.id}")
-    user = random_voice(rng, training_voices(dialogue.language))
-    assistant = ASSISTANTS[dialogue.language]
+    user = voices.user(rng, dialogue.language)
+    assistant = voices.assistant(dialogue.language)
     first = dialogue.turns[0]
     style = first.style if first.role == "system" else None
     found: list[Spoken] = []
@@ -89,7 +97,7 @@ def speak_dialogue(dialogue: WrittenDialogue, seed: int) -> list[Spoken] | LeftO
             continue
         try:
             voice = user if turn.role == "user" else assistant
-            found.append(_speak(utterance, turn, voice, style))
+            found.append(_speak(utterance, turn, voice, style, voices))
         except (SynthesisError, AudioError) as error:
             return LeftOut(dialogue.line, str(error), dialogue.id, number, turn.text)
     return found
@@ -114,15 +122,17 @@ def unmet_of(utterances: Iterable[Utterance]) -> Counter[str]:
     return Counter(wish for one in utterances for wish in one.extra.get("unmet", ()))
 
 
-def _speak(utterance: Utterance, turn: WrittenTurn, voice: Voice, style: Any) -> Spoken:
+def _speak(
+    utterance: Utterance, turn: WrittenTurn, voice: Voice, style: Any, voices: Voices
+) -> Spoken:
     """Say one turn: a user's plainly, a reply in its style."""
     said = _words(turn.text, utterance.language)
     extra: dict[str, Any] = {"written": turn.text}
     if turn.role == "user":
-        samples, unmet = speak_alone(said, voice), ["style of a user"] if turn.style else []
+        samples, unmet = voices.say(said, voice), ["style of a user"] if turn.style else []
     else:
         wishes, unmet = joined(style, turn.style)
-        samples, more = speak_in_style(said, voice, wishes)
+        samples, more = voices.say_in_style(said, voice, wishes)
         unmet += more
         extra |= {"style": wishes} if wishes else {}
     check_samples(samples, SAMPLE_RATE, what="what was spoken")
@@ -159,6 +169,12 @@ def _record(path: Path, turns: Iterable[Spoken]) -> list[Utterance]:
     if pieces:
         save_audio(path, torch.cat(pieces), SAMPLE_RATE)
     return utterances
+
+
+@cache
+def _voices(endpoint: EndpointConfig | None) -> Voices:
+    """Begin to speak, once in each process."""
+    return EndpointVoices(endpoint, os.environ.get(KEY)) if endpoint else EspeakVoices()
 
 
 @cache

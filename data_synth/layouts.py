@@ -28,7 +28,7 @@ def convert(
     """Give every utterance of a corpus, in an order that only its files decide.
 
     Args:
-        source: Its folder; for Common Voice also one of its tables.
+        source: Its folder; also a table of Common Voice or a list of Lhotse.
         intake: Counts what is left out.
         layout: One of :data:`LAYOUTS`; None looks.
         language: Said of every utterance, instead of what the layout knows.

@@ -22,6 +22,7 @@ import torch
 
 from data_synth.speak import Line
 from data_synth.synthesizers import Refusal, Said
+from data_synth.tts import Voice
 from voiceglm.audio import decode_audio, resample
 from voiceglm.errors import AudioError, ConfigError, SynthesisError
 
@@ -144,12 +145,14 @@ class SpeechEndpoint:
             await asyncio.sleep(delay)
 
     async def _attempt(self, line: Line) -> Said | _Trouble:
-        body = {
+        body: dict[str, str | float] = {
             "model": self._model,
             "voice": line.voice.name,
             "input": line.text,
             "response_format": "wav",
         }
+        if line.voice.rate != Voice.rate:
+            body["speed"] = min(max(round(line.voice.rate / Voice.rate, 2), 0.25), 4.0)
         try:
             async with self._client.stream("POST", self._url, json=body) as response:
                 data = await _read(response, self._patience.give_up)

@@ -19,13 +19,16 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from data_synth.claims import claimed
 from data_synth.dialogue_packs import Pack, left_out_of, make_pack, unmet_of, write_left_out
+from data_synth.dialogue_voices import EndpointConfig
 from data_synth.plan import model_digests
 from data_synth.speak import join_packs, pack_manifest
-from data_synth.speak_texts import claim
+from data_synth.speech_endpoint import address
 from data_synth.spoken_rows import RowWriter, Views
 from data_synth.tts import SAMPLE_RATE
 from data_synth.written_dialogues import LeftOut, WrittenDialogue, read_dialogues
@@ -46,12 +49,14 @@ class SpokenConfig:
         views: Which training rows are made of a dialogue.
         seed: With a dialogue's id it decides the user's voice.
         dialogues_per_pack: Spoken in one go, and again after a kill.
+        endpoint: A speech server that speaks; None for espeak-ng.
     """
 
     model: str = "nano"
     views: Views = "both"
     seed: int = 0
     dialogues_per_pack: int = DIALOGUES_PER_PACK
+    endpoint: EndpointConfig | None = None
 
 
 @dataclass
@@ -86,13 +91,20 @@ def speak_dialogues(
 
     Raises:
         CheckpointError: If a part of the model is missing.
-        ConfigError: If the file cannot be read or holds no dialogue.
+        ConfigError: If the file cannot be read or holds no dialogue, or the folder is in use.
+        EngineError: If the speech server is dead; finished packs stay.
         SynthesisError: If a process dies, or no dialogue could be used.
         OutputError: If the folder is another run's or cannot be written.
     """
     settings = _settings(written, config)
     rows = RowWriter(resolve(config.model, "language_model"))
-    claim(folder, settings)
+    with claimed(folder, settings):
+        return _speak(written, folder, config, executor, rows)
+
+
+def _speak(
+    written: Path, folder: Path, config: SpokenConfig, executor: Executor, rows: RowWriter
+) -> Report:
     reading = _Reading(written)
     packs = range(_make(reading, folder, config, executor))
     utterances = join_packs(folder, packs)
@@ -143,7 +155,7 @@ def _make(reading: _Reading, folder: Path, config: SpokenConfig, executor: Execu
     waiting: deque[Future[int]] = deque()
     with tqdm(desc="speak", unit="dialogue", disable=None) as bar:
         for dialogues in _batched(reading, config.dialogues_per_pack):
-            pack = Pack(folder, count, dialogues, config.model, config.seed)
+            pack = Pack(folder, count, dialogues, config.model, config.seed, config.endpoint)
             waiting.append(_submit(executor, pack))
             count += 1
             if len(waiting) > _AHEAD:
@@ -185,7 +197,7 @@ def _read_left_out(folder: Path, number: int) -> list[LeftOut]:
     return [LeftOut(**json.loads(line)) for line in lines if line]
 
 
-def _settings(written: Path, config: SpokenConfig) -> dict[str, str | int]:
+def _settings(written: Path, config: SpokenConfig) -> dict[str, Any]:
     """Return everything the results depend on.
 
     Raises:
@@ -204,13 +216,15 @@ def _settings(written: Path, config: SpokenConfig) -> dict[str, str | int]:
         "views": config.views,
         "seed": config.seed,
         "dialogues_per_pack": config.dialogues_per_pack,
-        "engine": _engine(),
+        **_engine(config.endpoint),
     }
 
 
-def _engine() -> str:
+def _engine(endpoint: EndpointConfig | None) -> dict[str, Any]:
+    if endpoint:
+        return {"engine": address(endpoint.url), **endpoint.settings()}
     try:
-        return f"espeakng-loader {version('espeakng-loader')}"
+        return {"engine": f"espeakng-loader {version('espeakng-loader')}"}
     except PackageNotFoundError:
         raise DependencyError(
             "speech synthesis needs espeak-ng; install it with: pip install voiceglm[synth]"

@@ -150,7 +150,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no recordings"):
         detect_layout(tmp_path)
     (tmp_path / "a.csv").touch()
-    with pytest.raises(ConfigError, match="is a file, expected a folder or"):
+    with pytest.raises(ConfigError, match="is a file, expected a folder, a"):
         detect_layout(tmp_path / "a.csv")
 
 

@@ -237,7 +237,7 @@ def test_a_dead_endpoint_is_one_clear_error_and_finished_packs_are_kept(
     message = str(caught.value)
     assert message.startswith(f"the endpoint at {dying}/v1/audio/speech gave nothing for")
     assert "\n" not in message
-    assert sorted(files(folder)) == ["pack_0000.jsonl", "pack_0000.wav", "settings.json"]
+    assert sorted(files(folder)) == ["lock", "pack_0000.jsonl", "pack_0000.wav", "settings.json"]
     with serving() as (url, speaker):
         assert len(run(file, folder, url).utterances) == len(whole.utterances)
     assert set(speaker.attempts) == set(TEXTS[3:]), "what is spoken is not asked for again"

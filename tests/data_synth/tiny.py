@@ -9,7 +9,15 @@ import torch
 from data_synth.batch_lm import Choice
 from data_synth.filters import FilterConfig
 from data_synth.models import model_folders
-from data_synth.plan import Plan, SynthesisConfig, make_plan, model_digests, write_plan
+from data_synth.plan import (
+    Plan,
+    SynthesisConfig,
+    make_plan,
+    model_digests,
+    read_plan,
+    write_plan,
+)
+from data_synth.step import SynthesisStep
 from tokenizer.config import TokenizerConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.config import build
@@ -94,6 +102,13 @@ def planned(folder: Path, paths: list[Path], config: SynthesisConfig) -> Plan:
     plan = make_plan(paths, config, model_digests(model_folders(config)))
     write_plan(plan, folder)
     return plan
+
+
+def make(folder: Path, *, backwards: bool = False) -> None:
+    """Make every shard in this process, each by a step of its own, as workers do."""
+    total = len(read_plan(folder).shards)
+    for rank in sorted(range(total), reverse=backwards):
+        list(SynthesisStep(str(folder)).run(rank=rank, world_size=total))
 
 
 def corpus_of(folder: Path) -> dict[str, bytes]:
