@@ -30,11 +30,13 @@ import torch
 from data_synth.documents import document_lines
 from data_synth.models import load_synthesis, model_folders
 from data_synth.plan import SynthesisConfig, make_plan, model_digests, read_plan, write_plan
+from data_synth.processes import children_of
 from data_synth.run import run
 from data_synth.shards import finished, read_mark
 from voiceglm.report import commit
 
 WORKERS = 2
+WORKER = "data_synth.worker"
 SHORT, LONG = (1, 1), (1, 6)  # paragraphs
 PAUSES = (4.0, 14.0)  # seconds between two kills: models are loaded in about seven
 
@@ -119,7 +121,7 @@ class Peaks:
 
     def _watch(self) -> None:
         while not self._over.wait(1.0):
-            found = [resident_mb(pid) for pid in workers_of(os.getpid())]
+            found = [resident_mb(pid) for pid in children_of(os.getpid(), WORKER)]
             self._most = max([self._most, *found])
 
 
@@ -135,19 +137,6 @@ def resident_mb(pid: int) -> int:
 def own_mb() -> int:
     """Return the memory this process holds, the supervisor's."""
     return resident_mb(os.getpid())
-
-
-def workers_of(pid: int) -> list[int]:
-    """Return the worker processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"data_synth.worker" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except (OSError, IndexError):
-            continue
-    return found
 
 
 def throughput(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -271,7 +260,7 @@ def kill(process: "subprocess.Popen[bytes]", whom: str, chance: random.Random) -
         os.killpg(process.pid, signal.SIGKILL)
     elif whom == "supervisor":
         process.kill()
-    elif workers := workers_of(process.pid):
+    elif workers := children_of(process.pid, WORKER):
         os.kill(chance.choice(workers), signal.SIGKILL)
 
 

@@ -84,7 +84,9 @@ def load_synthesis(plan: Plan, folder: Path) -> Synthesis:
     if plan.config.filters.checked_share:
         tokenizer = SpeechTokenizer.from_pretrained(folders["tokenizer"])
         judge = TokenizerJudge(tokenizer) if tokenizer.alphabet else None
-    return Synthesis(plan, writer, Speaker(model.writer, _engine(model, plan, folder)), judge)
+    engine = _engine(model, plan, folder)
+    speaker = Speaker(model.writer, engine, model.config.context_length // 2)
+    return Synthesis(plan, writer, speaker, judge)
 
 
 def _writer(folder: Path) -> PromptWriter:

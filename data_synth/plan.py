@@ -17,7 +17,14 @@ from data_synth.batch_lm import Choice
 from data_synth.claims import differences
 from data_synth.filters import FilterConfig
 from data_synth.recorded import companions, count_recorded, find_recorded
-from data_synth.sources import BadRow, Columns, count_rows, find_files, read_rows
+from data_synth.sources import (
+    BadRow,
+    Columns,
+    check_columns,
+    count_rows,
+    find_files,
+    read_rows,
+)
 from data_synth.spans import SpanConfig
 from voiceglm.config import build
 from voiceglm.errors import ConfigError, OutputError, SourceError
@@ -144,6 +151,8 @@ def make_plan(paths: Sequence[Path], config: SynthesisConfig, models: Mapping[st
     find, count = (find_files, count_rows) if is_written else (find_recorded, count_recorded)
     for path in find(list(paths)):
         try:
+            if is_written:
+                check_columns(path, config.columns)
             num_rows, places = count(path, size)
             again = _duplicates(path, num_rows, config, seen)
         except SourceError as error:

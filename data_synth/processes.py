@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -16,6 +17,24 @@ def new_pool(count: int) -> ProcessPoolExecutor:
     # Not forked: a fork of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, initializer=_begin)
+
+
+def children_of(pid: int, running: str = "") -> list[int]:
+    """Return the processes that a process has begun, as Linux tells.
+
+    Args:
+        pid: Its number.
+        running: Only those whose command line holds this.
+    """
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and running.encode() in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except (OSError, IndexError):  # it has just ended
+            continue
+    return found
 
 
 @contextmanager

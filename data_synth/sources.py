@@ -111,6 +111,22 @@ def count_rows(path: Path, every: int) -> tuple[int, list[int]]:
     return number, places if _suffix(path) == ".jsonl" else []
 
 
+def check_columns(path: Path, columns: Columns) -> None:
+    """Refuse a file of Parquet without a column for the text, before any work.
+
+    Raises:
+        SourceError: If it has none, or cannot be read; the columns it has are named.
+    """
+    if _suffix(path) != ".parquet":
+        return  # every row of JSON lines has columns of its own
+    try:
+        known = parquet.read_schema(path).names
+    except _UNREADABLE as error:
+        raise SourceError(f"cannot read {path}: {_first_line(error)}") from None
+    if columns.text not in known:
+        raise SourceError(f"{path} has no column {columns.text!r}; it has {', '.join(known[:8])}")
+
+
 def read_rows(
     path: Path, start: int, stop: int, columns: Columns, place: int | None = None
 ) -> Iterator[Document | BadRow]:
@@ -128,6 +144,7 @@ def read_rows(
     """
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
+    check_columns(path, columns)
     if _suffix(path) == ".parquet":
         rows = _parquet_rows(path, start, stop, columns)
     else:
@@ -229,10 +246,6 @@ def _parquet_rows(path: Path, start: int, stop: int, columns: Columns) -> Iterat
         raise SourceError(f"cannot read {path}: {_first_line(error)}") from None
     with file:
         known = file.schema_arrow.names
-        if columns.text not in known:
-            raise SourceError(
-                f"{path} has no column {columns.text!r}; it has {', '.join(known[:8])}"
-            )
         wanted = [name for name in (columns.text, columns.id, columns.language) if name in known]
         begins = 0
         for group in range(file.num_row_groups):

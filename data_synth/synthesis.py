@@ -47,10 +47,12 @@ class Speaker:
     Attributes:
         writer: Of the text-to-token model.
         engine: That runs it.
+        max_prompt: Ids of a prompt; a word of a megabyte would take all memory.
     """
 
     writer: PromptWriter
     engine: Engine
+    max_prompt: int = 512
 
 
 @dataclass
@@ -179,6 +181,9 @@ class Synthesis:
                     count["spans_without_words"] += 1
                     continue
                 prompt = self._speaker.writer.speaking_prompt(said)
+                if len(prompt) > self._speaker.max_prompt:
+                    count["spans_too_long"] += 1
+                    continue
                 yield _Span(part, place, said, prompt, is_checked)
 
     def _attempt(

@@ -391,7 +391,7 @@ class _Choices:
             Kind.SPEECH: torch.arange(start, start + vocabulary.num_codes),
             Kind.STOP: torch.tensor(stop_ids, dtype=torch.int64),
         }
-        self._legal: dict[frozenset[Kind], Tensor] = {}  # (P,) each, made when first needed
+        self._legal: dict[frozenset[Kind], tuple[Tensor, Tensor]] = {}  # made when first needed
         self._vocabulary = vocabulary
         self._stop_ids = stop_ids
         self._sampling = sampling
@@ -404,9 +404,10 @@ class _Choices:
         return Kind.SPEECH if self._vocabulary.is_speech(id_) else Kind.TEXT
 
     def choose(self, logits: Tensor, kinds: frozenset[Kind]) -> int:
-        """Return one legal id, given the logits (V,) of all."""
+        """Return one legal id, given the logits (V,) of all; only legal ones are moved."""
         if kinds not in self._legal:
-            self._legal[kinds] = torch.cat([self._ids[kind] for kind in Kind if kind in kinds])
-        legal = self._legal[kinds]
+            ids = torch.cat([self._ids[kind] for kind in Kind if kind in kinds])
+            self._legal[kinds] = ids, ids.to(logits.device)
+        legal, there = self._legal[kinds]
         sampling = self._sampling if Kind.TEXT in kinds else self._sampling.for_speech()
-        return int(legal[sampling.choose(logits.float().cpu()[legal], self._generator)])
+        return int(legal[sampling.choose(logits[there].float().cpu(), self._generator)])

@@ -9,14 +9,24 @@ import soundfile
 from data_synth.intake import Intake
 from data_synth.layouts import LAYOUTS, convert, detect_layout
 from tests.data_synth import corpora_files as made
+from tests.data_synth.speech_archives import cut, lhotse_cuts, write_lines
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
+
+
+def lhotse(folder: Path) -> Path:
+    (folder / "lists").mkdir(parents=True)
+    write_lines(folder / "lists" / "odd_cuts.jsonl", [cut(9, "wavs/none.wav"), "{torn"])
+    lhotse_cuts(folder / "lists" / "train_cuts.jsonl.gz", 2)
+    return folder / "lists"
+
 
 MADE: dict[str, Callable[[Path], Path]] = {
     "ljspeech": made.ljspeech,
     "librispeech": made.librispeech,
     "common-voice": made.common_voice,
     "aishell": made.aishell,
+    "lhotse": lhotse,
     "folder": made.plain_folder,
 }
 
@@ -46,6 +56,22 @@ def test_ljspeech(tmp_path: Path) -> None:
         "transcript has over 20,000 characters": 1,
         "line is not UTF-8": 1,
     }
+
+
+def test_lhotse(tmp_path: Path) -> None:
+    found, rejected = taken(lhotse(tmp_path))
+    assert [(u.recording.name, u.text, u.speaker) for u in found] == [
+        ("0.wav", "number 0", "anna"),
+        ("1.wav", "number 1", "anna"),
+    ]
+    assert {(u.start, u.num_samples, u.language) for u in found} == {(8_000, 16_000, "en")}
+    assert [u.extra["cut"] for u in found] == ["cut-0_sp1.0", "cut-1_sp1.1"]
+    assert rejected == {"recording is missing": 1, "not JSON": 1}
+    one, _ = taken(tmp_path / "lists" / "train_cuts.jsonl.gz")
+    assert [u.text for u in one] == ["number 0", "number 1"]
+    (tmp_path / "x.tar").touch()
+    with pytest.raises(ConfigError, match=r"x\.tar holds its recordings inside"):
+        detect_layout(tmp_path / "x.tar")
 
 
 def test_librispeech(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from data_synth.plan import PLAN, Plan, SynthesisConfig, make_plan, read_plan, write_plan
 from data_synth.spans import SpanConfig
@@ -78,6 +80,12 @@ def test_files_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None
     plan = make([tmp_path])
     assert len(plan.sources) == 1
     assert list(plan.unreadable) == [str(tmp_path / "bad.parquet")]
+    parquet.write_table(pa.table({"content": ["a b c"]}), tmp_path / "other.parquet")
+    for deduplicate in (True, False):
+        plan = make([tmp_path], deduplicate=deduplicate)
+        reason = plan.unreadable[str(tmp_path / "other.parquet")]
+        assert "has no column 'text'; it has content" in reason
+    (tmp_path / "other.parquet").unlink()
     (tmp_path / "good.jsonl").unlink()
     with pytest.raises(SourceError, match="nothing to do: cannot read"):
         make([tmp_path])

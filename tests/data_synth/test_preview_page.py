@@ -219,7 +219,11 @@ def test_silence_is_read_back_as_nothing() -> None:
 def test_chinese_that_cannot_be_compared_has_no_error_rate() -> None:
     sample = Sample("a", 0, "zh", 1.0, [Span(0, [1], "猫坐在", "猫坐在")])
     found = shown(sample, "m")
-    assert found.of("dt")[-2:] == ["to say", "read back"]
+    assert found.of("dt")[-3:] == ["to say", "read back", "wrong"]
+    assert found.of("dd")[-1] == "not known: the recognizer does not know this writing"
+    known = Heard({}, {0: "猫 站在"}, 12.5, "猫坐在站", [])
+    found = Read(page(Preview("x", NOTHING, [sample], known, 0.5)).decode())
+    assert found.of("dd")[-1] == "33 % of the characters", "by characters, without spaces"
 
 
 def test_documents_left_out_are_named_with_the_reason(folder: Path) -> None:

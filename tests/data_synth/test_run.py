@@ -15,6 +15,7 @@ import pytest
 
 from data_synth.ledger import LOG, Progress
 from data_synth.plan import read_plan
+from data_synth.processes import children_of
 from data_synth.run import run
 from data_synth.shards import damaged, finished
 from data_synth.statistics import status
@@ -23,6 +24,7 @@ from voiceglm.errors import CheckpointError, ConfigError, SourceError, Synthesis
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 6
+WORKER = "data_synth.worker"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_a_worker_that_is_killed(folder: Path, undisturbed: dict[str, bytes]) ->
     killed: list[int] = []
 
     def kill(progress: Progress) -> None:
-        workers = children(os.getpid())
+        workers = children_of(os.getpid(), WORKER)
         if progress.codes and workers and len(killed) < 3:
             victim = workers[len(killed) % len(workers)]
             if victim not in killed:
@@ -93,7 +95,7 @@ def test_kill_and_go_on(folder: Path, whom: str, undisturbed: dict[str, bytes]) 
         )  # fmt: skip
         wait_until_at_work(process, folder)
         time.sleep(chance.uniform(0, 1.5))
-        workers = children(process.pid)
+        workers = children_of(process.pid, WORKER)
         if whom == "supervisor":
             process.kill()
         else:
@@ -209,19 +211,6 @@ def test_one_run_at_a_time(folder: Path) -> None:
                 run(folder, 1)
 
     assert run(folder, 1, second).done == SHARDS
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started and that make shards."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"data_synth.worker" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except (OSError, IndexError):
-            continue
-    return found
 
 
 def wait_until_at_work(process: subprocess.Popen[bytes], folder: Path) -> None:

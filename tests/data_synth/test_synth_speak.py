@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_synth.processes import children_of
 from data_synth.speak import Line
 from data_synth.synthesizers import EspeakProcesses, check_voices
 from data_synth.tts import Espeak, Voice, held_out_voices, speak_alone, training_voices
@@ -62,19 +63,6 @@ def finish(process: subprocess.Popen[str]) -> dict:
     return json.loads(out)
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has begun."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
 def is_gone(pid: int) -> bool:
     """Say whether a process has ended, whether or not somebody has asked how."""
     try:
@@ -98,7 +86,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path: Path, texts
 
     process = begin(texts, "-o", tmp_path / "set", "--workers", "2")
     wait_until(lambda: list(tmp_path.glob("set/pack_0002.jsonl")), "the third pack")
-    helpers = children(process.pid)
+    helpers = children_of(process.pid)
     process.kill()
     process.wait()
     assert not (tmp_path / "set" / "manifest.jsonl").exists(), "it was killed in time"

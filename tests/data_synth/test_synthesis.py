@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_synth.models import TokenizerJudge
 from data_synth.plan import Plan, make_plan
 from data_synth.shards import CorpusRow
 from data_synth.spans import SpanConfig, segments
@@ -151,6 +152,28 @@ def test_some_speech_is_read_back(tmp_path: Path) -> None:
     assert counts["counts"]["redone: misread"] == 2
 
 
+def test_what_nobody_can_read_back_is_counted_and_kept(tmp_path: Path) -> None:
+    filters = replace(LENIENT, checked_share=1.0, max_error=0.5)
+    plan = plan_of(tmp_path, [{"text": LONG}], filters=filters)
+    tokenizer = Recognizer()
+    for judge in (None, TokenizerJudge(tokenizer)):  # pyright: ignore[reportArgumentType]
+        (row,), counts, engine = made(plan, judge=judge)
+        assert counts["counts"]["unreadable_spans"] == len(row.spans) == counts["counts"]["spans"]
+        assert "checked_spans" not in counts["counts"]
+        assert len(engine.calls) == 1
+    judge = TokenizerJudge(tokenizer)  # pyright: ignore[reportArgumentType]
+    assert judge.errors(["你好，世界。", "hello"], [[1], [2]]) == [ErrorRate(1, 4), ErrorRate(0, 0)]
+
+
+class Recognizer:
+    """Writes with a few characters of Chinese, and always hears the same."""
+
+    alphabet = "你好世界 "
+
+    def read(self, codes: Sequence[Sequence[int]]) -> list[str]:
+        return ["你好 世"] * len(codes)
+
+
 def test_what_is_spoken_is_in_words(tmp_path: Path) -> None:
     text = "In 2024 I paid <b>$3</b> for 12 apples & 5 pears 😀 at noon. " * 20
     _, _, engine = made(plan_of(tmp_path, [{"text": text}], spans=SpanConfig(share=0.8)))
@@ -167,6 +190,16 @@ def test_a_huge_document_is_cut(tmp_path: Path) -> None:
     assert counts["counts"]["units"] == 1_050
     written = found[0].ids[: found[0].spans[0][0]] if found[0].spans else found[0].ids
     assert TEXTS.decode([i for i in written if VOCABULARY.is_text(i)]).startswith("w0 w1")
+
+
+def test_a_word_of_a_megabyte_stays_text(tmp_path: Path) -> None:
+    text = f"{LONG} {'x1Yz' * 50_000} {LONG}"
+    plan = plan_of(tmp_path, [{"text": text}], spans=SpanConfig(share=1.0, max_length=5))
+    (row,), counts, engine = made(plan)
+    assert counts["counts"]["spans_too_long"] == 1
+    assert max(map(len, engine.calls[0])) < 2_000
+    written = TEXTS.decode([i for i in row.ids if VOCABULARY.is_text(i)])
+    assert "x1Yz" * 50_000 in written
 
 
 def test_control_characters_go_and_lines_stay(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_UNUSUAL = {"unreadable_spans", "spans_without_words", "spans_too_long"}  # told if there are any
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
@@ -59,6 +61,11 @@ def describe(found: dict[str, Any]) -> str:
         ("speed", _with(found["ids_per_second"] and round(found["ids_per_second"]), " ids/s")),
         ("time left", _duration(found["seconds_left"])),
         ("begun again", str(found["retries"])),
+    ]
+    rows += [
+        (name.replace("_", " "), f"{count:,}")
+        for name, count in counts.items()
+        if count and (name.startswith("redone: ") or name in _UNUSUAL)
     ]
     rows += [(f"left out: {why}", f"{count:,}") for why, count in found["left_out"].items()]
     rows += [(f"shard {number} failed", why) for number, why in found["failures"].items()]
