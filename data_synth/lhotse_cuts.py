@@ -110,6 +110,7 @@ def _utterance(cut: Mapping[str, Any], home: Path) -> Utterance | str:
     length = min(length, info.num_samples - start) if info.is_exact else length
     if length <= 0:
         return "outside of its recording"
+    who = about(cut)
     return Utterance(
         path,
         text_of(cut),
@@ -117,7 +118,8 @@ def _utterance(cut: Mapping[str, Any], home: Path) -> Utterance | str:
         num_samples=length,
         channel=channel,
         extra={"seconds": round(float(cut["duration"]), 3), "cut": str(cut["id"])},
-        **about(cut),
+        speaker=who["speaker"],
+        language=who["language"],
     )
 
 

@@ -126,7 +126,8 @@ def _read_headers(file: BinaryIO, place: int) -> Iterator[tarfile.TarInfo | Dama
     file.seek(place)
     with tarfile.open(fileobj=file, mode="r:") as archive:
         while info := _next(archive):
-            archive.members = []  # or it would keep all of them
+            # Or it would keep all of them.
+            archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
             if info.offset_data + info.size > size:
                 yield Damage(info.offset, "the archive is cut off")
                 return

@@ -78,9 +78,9 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any] | str]) -> Path:
     return path
 
 
-def lhotse_cuts(path: Path, count: int) -> Path:
-    """Write cuts and the recordings they are of; paths are relative to the folder above."""
-    folder = path.parent.parent / "wavs"
+def lhotse_cuts(path: Path, count: int, home: Path | None = None) -> Path:
+    """Write cuts and the recordings they are of, relative to ``home``, or the folder above."""
+    folder = (home or path.parent.parent) / "wavs"
     folder.mkdir(exist_ok=True)
     for number in range(count):
         soundfile.write(folder / f"{number}.wav", noise(number, 2.0), RATE)

@@ -15,10 +15,10 @@ from voiceglm.manifest import Utterance, read_manifest, read_samples, write_mani
 
 
 def lhotse(folder: Path) -> Path:
-    (folder / "lists").mkdir(parents=True)
-    write_lines(folder / "lists" / "odd_cuts.jsonl", [cut(9, "wavs/none.wav"), "{torn"])
-    lhotse_cuts(folder / "lists" / "train_cuts.jsonl.gz", 2)
-    return folder / "lists"
+    folder.mkdir(exist_ok=True)
+    write_lines(folder / "odd_cuts.jsonl", [cut(9, "wavs/none.wav"), "{torn"])
+    lhotse_cuts(folder / "train_cuts.jsonl.gz", 2, home=folder)
+    return folder
 
 
 MADE: dict[str, Callable[[Path], Path]] = {
@@ -59,7 +59,7 @@ def test_ljspeech(tmp_path: Path) -> None:
 
 
 def test_lhotse(tmp_path: Path) -> None:
-    found, rejected = taken(lhotse(tmp_path))
+    found, rejected = taken(lhotse(tmp_path / "lists"))
     assert [(u.recording.name, u.text, u.speaker) for u in found] == [
         ("0.wav", "number 0", "anna"),
         ("1.wav", "number 1", "anna"),
