@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from voiceglm.audio import resample
+from voiceglm.audio import check_samples, resample
 from voiceglm.chat import VoiceChat
 from voiceglm.error_rate import plain
+from voiceglm.errors import AudioError
 from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.interleave import TEXT_ONLY
 from voiceglm.language_model import Sampling, VoiceLM
@@ -21,7 +22,6 @@ from voiceglm.manifest import Utterance, read_samples
 
 Row = Mapping[str, Any]
 RATE = 16_000  # hertz, what recognizers hear
-MIN_REPLY_SECONDS = 0.1  # what is shorter holds no word
 
 
 class Reader(Protocol):
@@ -139,10 +139,24 @@ def ask(
     reply, spoken, rate = listen(chat, samples, seed=seed)
     answered: dict[str, Any] = {"reply": reply, "audio_seconds": round(len(spoken) / rate, 3)}
     if recognizer is not None:
-        is_speech = len(spoken) > MIN_REPLY_SECONDS * rate
-        heard = resample(spoken, rate, RATE)
-        answered["heard"] = recognizer.transcribe(heard, RATE) if is_speech else ""
+        answered["heard"] = heard_by(recognizer, spoken, rate)
     return answered
+
+
+def heard_by(recognizer: Reader, samples: Tensor, sample_rate: int) -> str:
+    """Return what a recognizer hears; nothing in what is shorter than a word or silent.
+
+    Args:
+        recognizer: Hears 16 kHz.
+        samples: (num_samples,).
+        sample_rate: In hertz.
+    """
+    try:
+        heard = resample(samples, sample_rate, RATE)
+        check_samples(heard, RATE, what="the reply")
+    except AudioError:
+        return ""
+    return recognizer.transcribe(heard, RATE)
 
 
 def listen(chat: VoiceChat, samples: Tensor | str, *, seed: int = 0) -> tuple[str, Tensor, int]:

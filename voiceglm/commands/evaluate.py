@@ -102,7 +102,8 @@ def _check_inputs(args: argparse.Namespace) -> None:
 
 
 def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str]":
-    command = f"voiceglm evaluate {' '.join(args.tables)} --model {args.model}"
+    counts = f"--questions {args.questions} --readings {args.readings} --pairs {args.pairs}"
+    command = f"voiceglm evaluate {' '.join(args.tables)} --model {args.model} {counts}"
     if SUMMARY in names:
         yield _summary(args, command)
     tables = TABLES if ALL in names else [name for name in names if name != SUMMARY]

@@ -162,7 +162,7 @@ def _of_json(path: Path) -> Iterator[Question]:
         for row in rows:
             yield Question(row["utterance"], described(row["targetValue"]))
         return
-    for row in rows["Data"]:
+    for row in rows["Data"]:  # TriviaQA
         answer: Mapping[str, Any] = row["Answer"]
         answers = list(dict.fromkeys([answer["Value"], *answer.get("Aliases", [])]))
         yield Question(row["Question"], answers)

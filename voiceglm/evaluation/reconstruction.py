@@ -13,12 +13,12 @@ from data_synth.tts import ASSISTANT
 from voiceglm.audio import check_samples, resample
 from voiceglm.error_rate import character_errors
 from voiceglm.errors import AudioError
-from voiceglm.evaluate import RATE
+from voiceglm.evaluate import RATE, heard_by
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
 from voiceglm.evaluation.codes import unusable
 from voiceglm.evaluation.sound import MEASURES, align, speaker_similarity
-from voiceglm.evaluation.subject import Subject, heard_by
+from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, error_figure, ratio
 from voiceglm.manifest import Utterance, read_samples
 

@@ -143,10 +143,3 @@ class WhisperReader:
         )
         ids = self._model.generate(**features)
         return self._processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
-
-
-def heard_by(recognizer: Reader, samples: Tensor, sample_rate: int) -> str:
-    """Return what a recognizer hears; nothing in what is shorter than a tenth of a second."""
-    if len(samples) < sample_rate // 10:
-        return ""
-    return recognizer.transcribe(resample(samples, sample_rate, RATE), RATE)
