@@ -168,8 +168,9 @@ def level(samples: Tensor, sample_rate: int) -> float | None:
 
 def _letters_per_second(spoken: Spoken) -> float:
     letters = len(plain(spoken.text).replace(" ", ""))
-    sound = trim(spoken.samples, margin=0)
-    return letters * spoken.sample_rate / len(sound) if len(sound) else 0.0
+    if not spoken.samples.any():
+        return 0.0
+    return letters * spoken.sample_rate / len(trim(spoken.samples, margin=0))
 
 
 def _reply(
