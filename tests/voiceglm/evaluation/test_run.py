@@ -63,7 +63,7 @@ def test_a_run_is_repeated_by_its_seed_and_printed_as_it_is_kept(
     kept = []
     for name in ("a", "b"):
         output = tmp_path / name
-        arguments = ["--questions", "2", "--run", "nowhere", "--output", str(output)]
+        arguments = ["--questions", "1", "--run", "nowhere", "--output", str(output)]
         assert main(["evaluate", "reply", *arguments, "--table", str(tmp_path / "t.md")]) == 0
         (path,) = (output / "reply").glob("nano_world*.jsonl")
         kept.append(path.read_bytes())
@@ -71,7 +71,7 @@ def test_a_run_is_repeated_by_its_seed_and_printed_as_it_is_kept(
         assert printed.strip() == (output / "reply" / "table.md").read_text().strip()
         assert printed.strip() == (tmp_path / "t.md").read_text().strip()
         summary = json.loads((output / "reply" / "table.json").read_text())
-        assert summary["command"].startswith("voiceglm evaluate reply --model nano --questions 2")
+        assert summary["command"].startswith("voiceglm evaluate reply --model nano --questions 1")
     assert kept[0] == kept[1]
 
 

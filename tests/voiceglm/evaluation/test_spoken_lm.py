@@ -24,7 +24,7 @@ def stories(folder: Path, *, whole: bool) -> Path:
 
 
 def gold(folder: Path) -> Path:
-    """Make ZeroSpeech's list: two voices of one pair, a row without a file, one without its other."""
+    """Make ZeroSpeech's list: two voices of a pair, a row without a file, one without its other."""
     lines = ["id,filename,voice,frequency,word,phones,length,correct"]
     for voice in ("A", "B"):
         for correct, word in ((1, "brick"), (0, "blick")):
