@@ -164,7 +164,7 @@ def listen(chat: VoiceChat, samples: Tensor | str, *, seed: int = 0) -> tuple[st
     events = list(chat.reply(samples, seed=seed))
     reply = "".join(event.text for event in events if isinstance(event, TextDelta)).strip()
     audio = [event for event in events if isinstance(event, AudioDelta)]
-    spoken = torch.cat([event.samples for event in audio]) if audio else torch.zeros(0)
+    spoken = torch.cat([event.samples for event in audio]).cpu() if audio else torch.zeros(0)
     return reply, spoken, audio[0].sample_rate if audio else RATE
 
 

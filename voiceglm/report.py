@@ -35,6 +35,7 @@ class Measurement:
     num_readings: int
     recordings: tuple[Path, ...] = ()
     command: str = "voiceglm evaluate nano"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def measure(what: Measurement) -> Report:
         ConfigError: If the run has no test recordings.
         OutputError: If the rows cannot be written.
     """
-    chat = load_chat(what.model)
+    chat = load_chat(what.model, device=what.device)
     recognizer = _recognizer(what.run)
     what.output.mkdir(parents=True, exist_ok=True)
     readings, questions = _test_sets(what, "readings", "questions")

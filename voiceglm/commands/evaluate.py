@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(TABLES)}; {ALL} of these; {SUMMARY}: the figures of docs/nano.md",
     )
     add_model_arguments(parser)
+    parser.add_argument("--device", default="cpu", help="where the model computes, such as cuda")
     parser.add_argument(
         "--run",
         type=Path,
@@ -119,6 +120,7 @@ def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str
             manifests=tuple(args.manifest),
             noises=tuple(args.noise),
             recognizer=args.recognizer,
+            device=args.device,
             num_questions=args.questions,
             num_readings=args.readings,
             num_pairs=args.pairs,
@@ -138,5 +140,6 @@ def _summary(args: argparse.Namespace, command: str) -> str:
         num_readings=args.readings,
         recordings=tuple(args.recordings),
         command=command,
+        device=args.device,
     )
     return table(measure(measurement))

@@ -12,6 +12,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 from data_synth.intake import Intake
 from data_synth.layouts import convert
 from voiceglm.error_rate import ErrorRate, character_errors, word_errors
+from voiceglm.errors import DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Skipped
@@ -85,8 +86,12 @@ def clip_sets(subject: Subject) -> tuple[list[ClipSet], list[Skipped]]:
     Raises:
         ConfigError: If a manifest cannot be read.
     """
-    world = ClipSet(nano_world.READINGS, nano_world.readings(subject), by_people=False)
-    sets, skipped = [world], []
+    sets, skipped = [], []
+    try:
+        clips = nano_world.readings(subject)
+        sets.append(ClipSet(nano_world.READINGS, clips, by_people=False))
+    except DependencyError as error:
+        skipped.append(Skipped(nano_world.READINGS, str(error)))
     for corpus in CORPORA:
         found = find_folder(subject.settings.data, corpus.folders)
         if found is None:

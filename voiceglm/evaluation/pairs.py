@@ -17,7 +17,7 @@ from pathlib import Path
 from data_synth.ending_pairs import Kind, sample_pair
 from data_synth.intake import is_inside
 from data_synth.speak import Line
-from voiceglm.errors import ConfigError
+from voiceglm.errors import ConfigError, DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import absent, find_folder
 from voiceglm.evaluation.subject import Subject
@@ -71,12 +71,15 @@ def pair_sets(subject: Subject) -> tuple[list[PairSet], list[Skipped]]:
 
     Raises:
         ConfigError: If a ``gold.csv`` is not one.
-        DependencyError: If the nano world cannot be spoken.
         OutputError: If its recordings cannot be written.
     """
     data = subject.settings.data
-    sets = [PairSet(name, nano_pairs(subject, kind)) for kind, name in _WORLD.items()]
-    skipped = []
+    sets, skipped = [], []
+    for kind, name in _WORLD.items():
+        try:
+            sets.append(PairSet(name, nano_pairs(subject, kind)))
+        except DependencyError as error:
+            skipped.append(Skipped(name, str(error)))
     for names, read, is_story in ((_STORIES, read_stories, True), (_GOLD, read_gold, False)):
         for name, folders in names.items():
             folder = find_folder(data, folders)

@@ -25,7 +25,7 @@ from typing import Any
 
 from data_synth.intake import is_inside
 from data_synth.speakable import speakable
-from voiceglm.errors import ConfigError
+from voiceglm.errors import ConfigError, DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import absent
 from voiceglm.evaluation.subject import Subject
@@ -79,9 +79,11 @@ def question_sets(subject: Subject) -> tuple[list[QuestionSet], list[Skipped]]:
         DependencyError: If questions are to be spoken and the synthesizer is not installed.
         OutputError: If their recordings cannot be written.
     """
-    clips = nano_world.questions(subject)
-    world = [Question(clip.text or "", (clip.extra["answer"],), clip) for clip in clips]
-    sets, skipped = [QuestionSet(nano_world.QUESTIONS, world, spoken_by="espeak-ng")], []
+    sets, skipped = [], []
+    try:
+        sets.append(_of_the_world(nano_world.questions(subject)))
+    except DependencyError as error:
+        skipped.append(Skipped(nano_world.QUESTIONS, str(error)))
     data = subject.settings.data
     for name, (bench, texts) in _PUBLISHED.items():
         tables = tuple(f"{place}/{bench}/{bench}.csv" for place in _BENCH)
@@ -99,6 +101,11 @@ def question_sets(subject: Subject) -> tuple[list[QuestionSet], list[Skipped]]:
             spoken = speak_questions(subject, name, asked)
             sets.append(QuestionSet(name, spoken, name, "espeak-ng, held-out voices"))
     return sets, skipped
+
+
+def _of_the_world(clips: Sequence[Utterance]) -> QuestionSet:
+    world = [Question(clip.text or "", (clip.extra["answer"],), clip) for clip in clips]
+    return QuestionSet(nano_world.QUESTIONS, world, spoken_by="espeak-ng")
 
 
 def speak_questions(subject: Subject, name: str, asked: Sequence[Question]) -> list[Question]:

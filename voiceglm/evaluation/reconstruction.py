@@ -12,7 +12,7 @@ from data_synth.speak import Line
 from data_synth.tts import ASSISTANT
 from voiceglm.audio import check_samples, resample
 from voiceglm.error_rate import character_errors
-from voiceglm.errors import AudioError
+from voiceglm.errors import AudioError, DependencyError
 from voiceglm.evaluate import RATE, heard_by
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
@@ -35,7 +35,10 @@ def measure(subject: Subject) -> Table:
         OutputError: If rows cannot be written.
     """
     sets, skipped = clip_sets(subject)
-    sets.insert(1, _own_voice(subject))
+    try:
+        sets.insert(1, _own_voice(subject))
+    except DependencyError as error:
+        skipped.append(Skipped(OWN_VOICE, str(error)))
     figures: list[Figure] = []
     for clips in sets:
         rows = [_row(subject, clip) for clip in tqdm(clips.clips, desc=clips.name)]
@@ -86,7 +89,7 @@ def _row(subject: Subject, clip: Utterance) -> Row:
     except AudioError as error:
         return {**about, "error": str(error)}
     generator = torch.Generator().manual_seed(subject.settings.seed)
-    made = decoder.decode(codes, generator=generator)
+    made = decoder.decode(codes, generator=generator).cpu()
     heard: dict[str, Any] = {}
     if subject.recognizer is not None:
         original = resample(samples, decoder.sample_rate, RATE)

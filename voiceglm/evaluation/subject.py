@@ -38,6 +38,7 @@ class Settings:
     manifests: tuple[Path, ...] = ()
     noises: tuple[Path, ...] = ()
     recognizer: str = ""  # a folder; that of the run by default
+    device: str = "cpu"
     num_questions: int = 240
     num_readings: int = 300
     num_pairs: int = 300
@@ -88,7 +89,7 @@ def load_subject(settings: Settings) -> Subject:
     Raises:
         CheckpointError: If the model or a recognizer that was named is missing or damaged.
     """
-    chat = load_chat(settings.model)
+    chat = load_chat(settings.model, device=settings.device)
     folder = Path(settings.recognizer) if settings.recognizer else recognizer_folder(settings.run)
     if not settings.recognizer and not folder.is_dir():
         return Subject(chat, settings)

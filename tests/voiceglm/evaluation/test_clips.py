@@ -8,8 +8,12 @@ import pytest
 from tests.data_synth.corpora_files import aishell, librispeech
 from tests.voiceglm.evaluation.tiny import record, subject
 from voiceglm.error_rate import character_errors, plain
-from voiceglm.errors import ConfigError
+from voiceglm.errors import ConfigError, DependencyError
+from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import ClipSet, clip_sets, spoken_words
+from voiceglm.evaluation.pairs import pair_sets
+from voiceglm.evaluation.questions import question_sets
+from voiceglm.evaluation.tables import Skipped
 from voiceglm.manifest import Utterance, write_manifest
 
 
@@ -106,3 +110,19 @@ def test_chinese_is_counted_in_characters_without_blanks_and_punctuation() -> No
 
 def test_numbers_become_digits() -> None:
     assert spoken_words("Nineteen eighty four.") == "1984"
+
+
+def test_without_the_synthesizer_public_sets_are_still_measured(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def missing(text: str, voice: object) -> None:
+        raise DependencyError("speech synthesis needs espeak-ng")
+
+    monkeypatch.setattr("voiceglm.evaluation.nano_world.speak_alone", missing)
+    one = subject(tmp_path / "out", data=data)
+    sets, skipped = clip_sets(one)
+    assert {clips.name for clips in sets} == {"LibriSpeech test-clean", "AISHELL-1 test"}
+    assert Skipped(nano_world.READINGS, "speech synthesis needs espeak-ng") in skipped
+    for found in (pair_sets(one), question_sets(one)):
+        assert found[0] == []
+        assert "espeak-ng" in found[1][0].reason
