@@ -32,9 +32,9 @@ def measure_tables(settings: Settings, names: Sequence[str], command: str) -> It
     """
     subject = load_subject(settings)
     settings.output.mkdir(parents=True, exist_ok=True)
+    circumstances = _circumstances(subject, command)  # of the start: the code that measures
     for name in names:
-        table = TABLES[name](subject)
-        yield keep_table(settings.output / name, table, _circumstances(subject, command))
+        yield keep_table(settings.output / name, TABLES[name](subject), circumstances)
 
 
 def _circumstances(subject: Subject, command: str) -> Circumstances:
