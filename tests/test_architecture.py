@@ -71,6 +71,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "web",
         "voiceglm.recipe",
         "voiceglm.report",
+        "voiceglm.evaluation",
         "voiceglm.doctor",
         "voiceglm.bench",
     },

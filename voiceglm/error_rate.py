@@ -1,6 +1,7 @@
 """How far what was heard is from what was said, in lower case and without punctuation."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,11 @@ from voiceglm.scripts import HAN
 
 LATIN = "abcdefghijklmnopqrstuvwxyz' "
 
-_BESIDE_HAN = re.compile(rf"(?<=[{HAN}]) | (?=[{HAN}])")
 Row = Mapping[str, Any]
+
+_BESIDE_HAN = re.compile(rf"(?<=[{HAN}]) | (?=[{HAN}])")
+_NO_LETTER = re.compile(r"[^a-z0-9' ]")
+_NO_CHARACTER = re.compile(rf"[^a-z0-9{HAN}]")
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,21 @@ class ErrorRate:
         return 100.0 * self.edits / max(1, self.length)
 
 
-def plain(text: str, alphabet: str = LATIN) -> str:
-    """Strip case and all that is not of an alphabet: what two transcripts are compared by.
+def plain(text: str, language: str = "en") -> str:
+    """Strip case, accents and punctuation: what two transcripts are compared by.
+
+    Of Chinese (``zh``) the characters, letters and digits remain, without blanks: only writers who
+    cut sentences into words put any.
+    """
+    if language == "zh":
+        return _NO_CHARACTER.sub("", unicodedata.normalize("NFKC", text).lower())
+    letters = unicodedata.normalize("NFKD", text.lower().replace("\u2019", "'"))
+    unaccented = "".join(each for each in letters if not unicodedata.combining(each))
+    return " ".join(_NO_LETTER.sub(" ", unaccented).split())
+
+
+def spelled(text: str, alphabet: str) -> str:
+    """Strip case and all that is not of an alphabet: what its recognizer could have written.
 
     Chinese has no spaces between its characters.
     """
@@ -46,10 +63,10 @@ def is_written_with(text: str, alphabet: str) -> bool:
 
 
 def character_errors(
-    rows: Iterable[Row], said: str = "said", heard: str = "heard", alphabet: str = LATIN
+    rows: Iterable[Row], said: str = "said", heard: str = "heard", *, language: str = "en"
 ) -> ErrorRate:
-    """Sum the character errors of rows that hold two texts, by the letters of an alphabet."""
-    return _errors(rows, said, heard, lambda text: list(plain(text, alphabet)))
+    """Sum the character errors of rows that hold two texts."""
+    return _errors(rows, said, heard, lambda text: list(plain(text, language)))
 
 
 def readable_errors(said: str, heard: str, alphabet: str) -> ErrorRate:
@@ -62,7 +79,8 @@ def readable_errors(said: str, heard: str, alphabet: str) -> ErrorRate:
     """
     if not is_written_with(said, alphabet):
         return ErrorRate(0, 0)
-    return character_errors([{"said": said, "heard": heard}], alphabet=alphabet)
+    rows = [{"said": said, "heard": heard}]
+    return _errors(rows, "said", "heard", lambda text: list(spelled(text, alphabet)))
 
 
 def word_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from voiceglm.audio import resample
+from voiceglm.audio import check_samples, resample
 from voiceglm.chat import VoiceChat
 from voiceglm.error_rate import plain
+from voiceglm.errors import AudioError
 from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.interleave import TEXT_ONLY
 from voiceglm.language_model import Sampling, VoiceLM
@@ -83,7 +84,11 @@ def codes_used(tokenizer: Any, utterances: Iterable[Utterance]) -> float:
 
 
 def conversations(
-    open_chat: Callable[[], VoiceChat], recognizer: Reader, questions: Sequence[Utterance]
+    open_chat: Callable[[], VoiceChat],
+    recognizer: Reader | None,
+    questions: Sequence[Utterance],
+    *,
+    seed: int = 0,
 ) -> list[Row]:
     """Ask each question in a conversation of its own.
 
@@ -91,15 +96,16 @@ def conversations(
         open_chat: Gives a conversation without history.
         recognizer: Listens to the spoken reply; trained apart from the chat's tokenizer.
         questions: Recordings with ``answer`` and ``skill``.
+        seed: Of every reply.
 
     Returns:
-        Rows of ``question``, ``answer``, ``reply``, ``right``, ``heard`` (the spoken reply as the
-        recognizer heard it), ``ids`` per second and ``seconds`` of computing and of audio.
+        Rows of ``question``, ``speaker``, ``skill``, ``answer``, ``right``, and what :func:`ask`
+        gives. The same models, questions and seed give the same rows.
     """
     rows: list[Row] = []
     for question in tqdm(questions, desc="ask", unit="question"):
         samples = read_samples(question, RATE)
-        asked, answered = _facts(question), _ask(open_chat(), recognizer, samples)
+        asked, answered = _facts(question), ask(open_chat(), recognizer, samples, seed=seed)
         right = plain(answered["reply"]) == plain(asked["answer"])
         rows.append({**answered, **asked, "right": right})
     return rows
@@ -115,21 +121,51 @@ def _facts(question: Utterance) -> Row:
     }
 
 
-def _ask(chat: VoiceChat, recognizer: Reader, samples: Tensor) -> Row:
-    started = time.perf_counter()
-    events = list(chat.reply(samples))
-    seconds = time.perf_counter() - started
+def ask(
+    chat: VoiceChat, recognizer: Reader | None, samples: Tensor | str, *, seed: int = 0
+) -> dict[str, Any]:
+    """Ask one question and listen to the reply.
+
+    Args:
+        chat: The conversation; the question becomes its next turn.
+        recognizer: Listens to the spoken reply; nobody does without.
+        samples: (num_samples,) at 16 kHz, or a written question.
+        seed: Of the reply.
+
+    Returns:
+        ``reply``, its text; ``audio_seconds``; and ``heard``, the spoken reply as the recognizer
+        heard it, if there is one.
+    """
+    reply, spoken, rate = listen(chat, samples, seed=seed)
+    answered: dict[str, Any] = {"reply": reply, "audio_seconds": round(len(spoken) / rate, 3)}
+    if recognizer is not None:
+        answered["heard"] = heard_by(recognizer, spoken, rate)
+    return answered
+
+
+def heard_by(recognizer: Reader, samples: Tensor, sample_rate: int) -> str:
+    """Return what a recognizer hears; nothing in what is shorter than a word or silent.
+
+    Args:
+        recognizer: Hears 16 kHz.
+        samples: (num_samples,).
+        sample_rate: In hertz.
+    """
+    try:
+        heard = resample(samples, sample_rate, RATE)
+        check_samples(heard, RATE, what="the reply")
+    except AudioError:
+        return ""
+    return recognizer.transcribe(heard, RATE)
+
+
+def listen(chat: VoiceChat, samples: Tensor | str, *, seed: int = 0) -> tuple[str, Tensor, int]:
+    """Return the text of a reply, its waveform (num_samples,), and the hertz of that."""
+    events = list(chat.reply(samples, seed=seed))
     reply = "".join(event.text for event in events if isinstance(event, TextDelta)).strip()
     audio = [event for event in events if isinstance(event, AudioDelta)]
-    spoken = torch.cat([event.samples for event in audio]) if audio else torch.zeros(0)
-    rate = audio[0].sample_rate if audio else RATE
-    heard = recognizer.transcribe(resample(spoken, rate, RATE), RATE) if len(spoken) > rate else ""
-    return {
-        "reply": reply,
-        "heard": heard,
-        "seconds": round(seconds, 3),
-        "audio_seconds": round(len(spoken) / rate, 3),
-    }
+    spoken = torch.cat([event.samples for event in audio]).cpu() if audio else torch.zeros(0)
+    return reply, spoken, audio[0].sample_rate if audio else RATE
 
 
 def accuracy(rows: Sequence[Row]) -> float:

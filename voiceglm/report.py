@@ -1,4 +1,4 @@
-"""The tables of ``voiceglm evaluate``: which sets are measured, and how results are kept."""
+"""The figures of docs/nano.md, and what they must reach: ``voiceglm evaluate nano``."""
 
 import json
 import platform
@@ -17,8 +17,10 @@ from voiceglm import evaluate
 from voiceglm.chat import VoiceChat
 from voiceglm.error_rate import character_errors, word_errors
 from voiceglm.errors import CheckpointError
+from voiceglm.evaluation.nano_world import held_out
+from voiceglm.evaluation.subject import recognizer_folder
 from voiceglm.files import write_file, write_json_lines
-from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.manifest import Utterance, read_samples
 from voiceglm.pretrained import load_chat
 
 
@@ -32,6 +34,8 @@ class Measurement:
     num_questions: int
     num_readings: int
     recordings: tuple[Path, ...] = ()
+    command: str = "voiceglm evaluate nano"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ def measure(what: Measurement) -> Report:
         ConfigError: If the run has no test recordings.
         OutputError: If the rows cannot be written.
     """
-    chat = load_chat(what.model)
+    chat = load_chat(what.model, device=what.device)
     recognizer = _recognizer(what.run)
     what.output.mkdir(parents=True, exist_ok=True)
     readings, questions = _test_sets(what, "readings", "questions")
@@ -92,7 +96,7 @@ def measure(what: Measurement) -> Report:
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread",
         commit=commit(),
-        command=f"voiceglm evaluate {what.model}",
+        command=what.command,
     )
     write_file(what.output / "summary.json", json.dumps(asdict(report), indent=1).encode())
     return report
@@ -145,7 +149,7 @@ def _speed(chat: VoiceChat, question: Utterance) -> Iterable[Figure]:
 
 
 def _recognizer(run: Path) -> SpeechTokenizer:
-    folder = run / "recognizer" / "model"
+    folder = recognizer_folder(run)
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is missing: run voiceglm recipe nano --only speech --only recognizer"
@@ -154,15 +158,18 @@ def _recognizer(run: Path) -> SpeechTokenizer:
 
 
 def _test_sets(what: Measurement, *names: str) -> list[list[Utterance]]:
-    """Return the held-out recordings whose sentence occurs nowhere in training, set by set."""
-    speech = what.run / "speech"
-    trained = {
-        utterance.text
-        for part in ("questions", "readings", "replies", "answers")
-        for utterance in read_manifest(speech / part / "manifest.jsonl")
-    }
-    held_out = (read_manifest(speech / f"test_{name}" / "manifest.jsonl") for name in names)
-    return [[clip for clip in clips if clip.text not in trained] for clips in held_out]
+    """Return the held-out recordings of a run, set by set.
+
+    Raises:
+        CheckpointError: If a set is missing.
+    """
+    sets = []
+    for name in names:
+        found = held_out(what.run, name)
+        if found is None:
+            raise CheckpointError(f"{what.run} has no test {name}: see --run")
+        sets.append(found)
+    return sets
 
 
 def _keep(what: Measurement, name: str, rows: Iterable[Any]) -> None:

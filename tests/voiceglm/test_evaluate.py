@@ -53,10 +53,10 @@ class Ear:
 class Parrot:
     """Always answers the same, and says it for two seconds."""
 
-    def reply(self, question: Tensor) -> Iterator[Event]:
+    def reply(self, question: Tensor, *, seed: int = 0) -> Iterator[Event]:
         yield TextDelta("The sky ", (1,))
         yield TextDelta("is blue.", (2,))
-        yield AudioDelta(torch.zeros(44_100), 22_050)
+        yield AudioDelta(torch.full((44_100,), 0.1), 22_050)
         yield TurnEnd("finished")
 
 

@@ -1,0 +1,144 @@
+"""The sets of recordings that are transcribed: the nano world, public corpora, manifests.
+
+Public corpora are looked for by the names they are published under. What is absent is named.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+from data_synth.intake import Intake
+from data_synth.layouts import convert
+from voiceglm.error_rate import ErrorRate, character_errors, word_errors
+from voiceglm.errors import DependencyError
+from voiceglm.evaluation import nano_world
+from voiceglm.evaluation.subject import Subject
+from voiceglm.evaluation.tables import Skipped
+from voiceglm.manifest import Utterance, read_manifest
+
+NORMALIZATION = (
+    "English is counted in words: lower case without accents and punctuation, for public corpora "
+    "after Whisper's English normalizer (without its table of British spellings); Chinese in "
+    "characters, without blanks and punctuation."
+)
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Recordings with transcripts that are measured together."""
+
+    name: str
+    clips: Sequence[Utterance]
+    column: str = ""  # of the published table
+    by_people: bool = True  # written down by people: numbers may be digits on one side only
+
+    @property
+    def language(self) -> str:
+        """The one language of the set."""
+        return self.clips[0].language if self.clips else "en"
+
+    def errors(self, said: str, heard: str) -> ErrorRate:
+        """Compare two transcripts in the unit of the language: words, or Chinese characters."""
+        if self.language == "zh":
+            return character_errors([{"said": said, "heard": heard}], language="zh")
+        if self.by_people:
+            said, heard = spoken_words(said), spoken_words(heard)
+        return word_errors([{"said": said, "heard": heard}])
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "characters" if self.language == "zh" else "words"
+
+
+def spoken_words(text: str) -> str:
+    """Return English as Whisper's normalizer writes it: numbers as digits, contractions whole."""
+    return EnglishTextNormalizer({})(text)
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """A public test set and where it may lie under the data folder."""
+
+    name: str
+    folders: tuple[str, ...]
+    layout: str
+    keep: Callable[[Utterance], bool] = field(default=lambda clip: True)
+
+
+CORPORA = (
+    _Corpus("LibriSpeech test-clean", ("LibriSpeech/test-clean", "test-clean"), "librispeech"),
+    _Corpus("LibriSpeech test-other", ("LibriSpeech/test-other", "test-other"), "librispeech"),
+    _Corpus(
+        "AISHELL-1 test",
+        ("data_aishell", "aishell", "AISHELL-1"),
+        "aishell",
+        lambda clip: clip.extra.get("part") == "test",
+    ),
+)
+
+
+def clip_sets(subject: Subject) -> tuple[list[ClipSet], list[Skipped]]:
+    """Return every set that is there, a draw of each, and what is not.
+
+    Raises:
+        ConfigError: If a manifest cannot be read.
+    """
+    sets, skipped = [], []
+    try:
+        clips = nano_world.readings(subject)
+        sets.append(ClipSet(nano_world.READINGS, clips, by_people=False))
+    except DependencyError as error:
+        skipped.append(Skipped(nano_world.READINGS, str(error)))
+    for corpus in CORPORA:
+        found = find_folder(subject.settings.data, corpus.folders)
+        if found is None:
+            skipped.append(Skipped(corpus.name, absent(subject.settings.data, corpus.folders)))
+            continue
+        intake = Intake(found)
+        usable = filter(corpus.keep, convert(found, intake, layout=corpus.layout))
+        clips = subject.chosen(usable, subject.settings.num_readings)
+        if clips:
+            sets.append(ClipSet(corpus.name, clips, corpus.name))
+        if not clips or intake.rejected:
+            skipped.append(Skipped(corpus.name, _what_was_left(found, intake)))
+    for manifest in subject.settings.manifests:
+        read = _of_manifest(subject, manifest)
+        sets += read
+        if not read:
+            skipped.append(Skipped(str(manifest.name), "no recording in it has a transcript"))
+    return sets, skipped
+
+
+def find_folder(data: Path | None, names: Iterable[str]) -> Path | None:
+    """Return the first of several folders that is there."""
+    if data is None:
+        return None
+    return next((data / name for name in names if (data / name).is_dir()), None)
+
+
+def absent(data: Path | None, names: Sequence[str]) -> str:
+    """Say why a public set is not measured."""
+    if data is None:
+        return "no --data folder was given"
+    return f"none of {', '.join(names)} under {data}"
+
+
+def _of_manifest(subject: Subject, manifest: Path) -> list[ClipSet]:
+    """Return the sets of a manifest, one a language."""
+    by_language: dict[str, list[Utterance]] = {}
+    for clip in read_manifest(manifest):
+        if clip.path is not None and clip.text:
+            by_language.setdefault(clip.language, []).append(clip)
+    name, count = manifest.parent.name or manifest.stem, subject.settings.num_readings
+    return [
+        ClipSet(f"{name}, {language}", subject.chosen(clips, count))
+        for language, clips in sorted(by_language.items())
+    ]
+
+
+def _what_was_left(folder: Path, intake: Intake) -> str:
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in intake.rejected.items())
+    return f"left out of {folder.name}: {reasons or 'it holds no recordings'}"
