@@ -43,6 +43,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.ranks",
         "voiceglm.resume",
         "voiceglm.runs",
+        "voiceglm.step_cost",
         "voiceglm.train_config",
         "voiceglm.trainer",
         "voiceglm.training",
@@ -69,6 +70,10 @@ FLOORS = [  # ground first; a name covers everything under it
     {
         "web",
         "voiceglm.recipe",
+        "voiceglm.recipe_config",
+        "voiceglm.dry_run",
+        "voiceglm.estimate_table",
+        "voiceglm.workloads",
         "voiceglm.report",
         "voiceglm.doctor",
         "voiceglm.bench",
