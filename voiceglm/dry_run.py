@@ -14,7 +14,7 @@ A tenth of a GPU is left to the CUDA context, workspaces and fragmentation.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from decoder.train_vocoder import VocoderTrainConfig
+from voiceglm.errors import ConfigError
 from voiceglm.optimizers import hidden_matrices
 from voiceglm.recipe_config import Machine, RecipeConfig, Sharding
 from voiceglm.step_cost import StepCost, count_step, transformer_layers
@@ -93,7 +94,10 @@ class Estimate:
 
 
 def dry_run(
-    recipe: RecipeConfig, machine: Machine, sharding: Sharding | None = None
+    recipe: RecipeConfig,
+    machine: Machine,
+    sharding: Sharding | None = None,
+    only: Collection[str] = (),
 ) -> Iterator[Estimate]:
     """Estimate every stage that computes, in order.
 
@@ -101,12 +105,18 @@ def dry_run(
         recipe: Its stages and how much data they expect.
         machine: What they run on.
         sharding: Instead of what the recipe says, for the stages that can be sharded.
+        only: Names of stages; empty: all of them.
 
     Raises:
         ConfigError: If the recipe leaves open how much data a stage sees, or cannot be built.
     """
+    left = set(only)
     for workload in workloads(recipe):
-        yield _estimate(workload, machine, sharding)
+        if not only or workload.name in left:
+            left.discard(workload.name)
+            yield _estimate(workload, machine, sharding)
+    if left:
+        raise ConfigError(f"the dry run of {recipe.name} has no stage called {min(left)!r}")
 
 
 def _estimate(workload: Workload, machine: Machine, sharding: Sharding | None) -> Estimate:

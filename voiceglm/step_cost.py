@@ -91,7 +91,8 @@ def _forgetful(layers: Sequence[GradientCheckpointingLayer], kernels: "_Kernels"
         context_fn=lambda: (nullcontext(), _again(kernels)),
     )
     for layer in layers:
-        layer.gradient_checkpointing, layer._gradient_checkpointing_func = True, again
+        layer.gradient_checkpointing = True
+        layer.__dict__["_gradient_checkpointing_func"] = again
     gc.freeze()  # what is older than this step need not be looked through after every layer
     try:
         yield

@@ -139,7 +139,7 @@ class _Quantizer(nn.Module):
         codebook = self.real.codebook.to(frames.dtype)  # (N, D)
         distances = frames.detach() @ codebook.T  # (B, T, N)
         codes = distances.argmin(2)
-        torch.zeros_like(distances).flatten(0, 1).T @ frames.detach().flatten(0, 1)
+        torch.mm(torch.zeros_like(distances).flatten(0, 1).T, frames.detach().flatten(0, 1))
         nearest = F.embedding(codes, codebook)
         passed = frames + (nearest - frames).detach()
         return Quantized(passed, codes, (frames - nearest).square().mean())
@@ -351,19 +351,22 @@ def new_network(recipe: LanguageRecipe, rows: int) -> PreTrainedModel:
         raise ConfigError(f"language_model.architecture cannot be built: {error}") from None
 
 
-def _reader(name: str, network: nn.Module, stage: LanguageStage, expected: Expected) -> Workload:
+def _reader(
+    name: str, network: PreTrainedModel, stage: LanguageStage, expected: Expected
+) -> Workload:
     plan, train = stage.objective.plan, stage.train
     length = _row(plan, expected)
     learned = max(1, round(length * expected.learned))
     network.train()
+    body, head = network.base_model, network.get_output_embeddings()
 
     def loss(batch: int) -> Tensor:
         ids = torch.zeros(batch, length, dtype=torch.long)
-        states = network.model(ids, use_cache=False).last_hidden_state[:, :learned]
-        logits = network.lm_head(states).flatten(0, 1).float()
+        states = body(ids, use_cache=False).last_hidden_state[:, :learned]
+        logits = head(states).flatten(0, 1).float()
         return F.cross_entropy(logits, ids[:, :learned].flatten())
 
-    layers = _count(network.model) - network.get_input_embeddings().weight.numel()
+    layers = _count(body) - _count(network.get_input_embeddings())
     documents = expected.items * _ids(expected)
     return Workload(
         name,
@@ -384,14 +387,15 @@ def _row(plan: BatchPlan, expected: Expected) -> int:
     return plan.row_length if plan.batching == "packed" else max(1, round(_ids(expected)))
 
 
-def _interleaving(network: nn.Module, expected: Expected) -> Workload:
+def _interleaving(network: PreTrainedModel, expected: Expected) -> Workload:
     """Speech written by the text-to-token model: every id is computed once, behind a cache."""
     length = max(1, round(_ids(expected)))
+    body, head = network.base_model, network.get_output_embeddings()
 
     @torch.no_grad()
     def write(batch: int) -> None:
         ids = torch.zeros(batch, length, dtype=torch.long)
-        network.lm_head(network.model(ids, use_cache=False).last_hidden_state)
+        head(body(ids, use_cache=False).last_hidden_state)
 
     return Workload(
         "interleaving",

@@ -93,7 +93,7 @@ def _dry_run(recipe: "RecipeConfig", args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in _MACHINE if getattr(args, name) is not None}
     machine = replace(recipe.machine, **given)
     estimates = []
-    for estimate in dry_run(recipe, machine, args.sharding):
+    for estimate in dry_run(recipe, machine, args.sharding, args.only):
         sys.stderr.write(f"{estimate.stage}\n")
         estimates.append(estimate)
     if args.json:
