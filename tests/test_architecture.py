@@ -71,6 +71,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "web",
         "voiceglm.recipe",
         "voiceglm.recipe_config",
+        "voiceglm.recipe_script",
         "voiceglm.dry_run",
         "voiceglm.estimate_table",
         "voiceglm.workloads",

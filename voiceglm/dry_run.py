@@ -178,7 +178,7 @@ class _Counter:
 
     def __init__(self, workload: Workload, machine: Machine):
         self.workload, self.machine = workload, machine
-        self.gpus = machine.gpus if workload.splits else 1
+        self.gpus = machine.gpus
         self._costs: dict[tuple[Any, ...], StepCost] = {}
 
     def items_per_gpu(self, plan: Plan) -> float:

@@ -17,7 +17,7 @@ from data_synth.codes import encode_set
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.people import people
 from data_synth.speak import speak
-from data_synth.speech_sets import USER_RATE, speak_sets
+from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
 from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
@@ -44,6 +44,17 @@ class Run:
     config: RecipeConfig
     folder: Path
     recordings: Sequence[Path] = field(default_factory=tuple)  # manifests of people, optional
+
+    @property
+    def data(self) -> DataConfig:
+        """How much is made up.
+
+        Raises:
+            ConfigError: If the recipe learns from corpora instead.
+        """
+        if self.config.data is None:
+            raise ConfigError(f"recipe {self.config.name} makes up no data: it has corpora")
+        return self.config.data
 
     def speech(self, name: str) -> list[Utterance]:
         """Return a spoken set."""
@@ -78,7 +89,7 @@ def run_recipe(run: Run, only: Sequence[str] = ()) -> None:
 
 
 def _speech(run: Run) -> None:
-    speak_sets(run.folder / "speech", run.config.data)
+    speak_sets(run.folder / "speech", run.data)
 
 
 def _tokenizer(run: Run) -> None:
@@ -88,6 +99,7 @@ def _tokenizer(run: Run) -> None:
 def _recognizer(run: Run) -> None:
     # The judge of spoken replies also knows the voice they imitate.
     heard = _heard(run) + run.speech("replies")
+    assert run.config.recognizer is not None, "a recipe with data has a recognizer"
     _train_listener(run, run.config.recognizer, "recognizer", heard)
 
 
@@ -106,7 +118,7 @@ def _train_listener(
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
     for name in ("questions", "answers", "readings", "replies"):
-        augmentation = run.config.data.augmentation if name == "questions" else None
+        augmentation = run.data.augmentation if name == "questions" else None
         manifest = run.folder / "codes" / f"{name}.jsonl"
         encode_set(tokenizer, run.speech(name), manifest, augmentation=augmentation)
 
@@ -157,6 +169,7 @@ def _rows(run: Run) -> None:
 
 def _pretraining(run: Run) -> None:
     recipe = run.config.language_model
+    assert recipe.model is not None, "a recipe with data has the sizes of a new model"
     model = VoiceLM.new(
         recipe.model,
         load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE),
@@ -182,6 +195,7 @@ def _train_model(run: Run, model: VoiceLM, name: str, rows: str, stage: Language
 def _text_to_token(run: Run) -> None:
     """Speak stretches of documents, encode them, and train on all that is read aloud."""
     folder, recipe = run.folder / "text_to_token", run.config.text_to_token
+    assert recipe.spans is not None, "a recipe with data says how much is spoken"
     spans = speak(
         folder / "speech",
         lambda _, rng: spoken_span(rng),

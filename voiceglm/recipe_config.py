@@ -23,6 +23,10 @@ from voiceglm.language_model import LanguageModelConfig
 from voiceglm.train import LanguageTraining
 from voiceglm.train_config import TrainConfig
 
+KINDS = ("interleaved", "speech", "pairs", "text", "dialogues_speech", "dialogues_text")
+"""Of data for the language model: speech and text by turns; speech alone; pairs to transcribe and
+to speak out; text alone; dialogues."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -70,24 +74,26 @@ class Expected:
 class Corpora:
     """What a recipe learns from, where nothing is made up for it.
 
-    Manifests are those of ``docs/data.md``. A path that is not absolute is looked for where the
-    recipe is started.
+    Manifests and rows are those of ``docs/data.md``. A path that is not absolute is looked for
+    where the recipe is carried out.
     """
 
     transcribed: tuple[Path, ...] = ()
     """Manifests of recordings with the texts people wrote."""
     pseudo_labelled: tuple[Path, ...] = ()
     """Manifests of recordings whose texts a recognizer wrote; the tokenizer alone learns them."""
+    pseudo_per_transcribed: float = 3.0
+    """Recordings of the second kind that the tokenizer hears for each of the first."""
     speech: tuple[Path, ...] = ()
     """Manifests of further recordings, with or without texts."""
     assistant: tuple[Path, ...] = ()
     """Manifests of the one voice that replies are to have."""
     texts: tuple[Path, ...] = ()
-    """Written documents (text, JSON lines, Parquet) that become interleaved speech and text."""
-    dialogues: tuple[Path, ...] = ()
-    """Training rows of spoken dialogues, as ``voiceglm synth dialogues`` writes them."""
-    pseudo_per_transcribed: float = 3.0
-    """Recordings with a recognizer's text that the tokenizer hears for each with a person's."""
+    """Written documents (JSON lines, Parquet), learned as they are and partly spoken."""
+    dialogues_speech: tuple[Path, ...] = ()
+    """Rows of spoken dialogues, each to be learned for its speech."""
+    dialogues_text: tuple[Path, ...] = ()
+    """The same for their text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +130,15 @@ class LanguageStage:
     objective: LanguageTraining
     train: TrainConfig
     shares: dict[str, float] = field(default_factory=dict)
-    """Of the ids of the run, by kind of data; empty: every row equally often."""
+    """Of the ids of the run, by kind of data (``KINDS``); for corpora."""
     epochs: dict[str, float] = field(default_factory=dict)
     """How often the rows of a kind are seen, where that is given instead of a share."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that do not add up."""
+        """Refuse unknown kinds, and shares that do not add up."""
+        for name in (*self.shares, *self.epochs):
+            if name not in KINDS:
+                raise ConfigError(f"no kind of data called {name!r}; known: {', '.join(KINDS)}")
         total = sum(self.shares.values())
         if self.shares and abs(total - 1) > 1e-3:
             raise ConfigError(f"shares must add up to 1, got {total:g}: {self.shares}")
@@ -193,11 +202,38 @@ class RecipeConfig:
         """Refuse a recipe without data, or parts that do not fit."""
         if (self.data is None) == (self.corpora is None):
             raise ConfigError("a recipe needs either data (made up) or corpora (on disk)")
+        self._check_parts()
         if self.flow.model.num_codes != self.num_codes:
             raise ConfigError(
                 f"flow.model.num_codes is {self.flow.model.num_codes}, the tokenizer has "
                 f"{self.num_codes} codes; make them equal"
             )
+
+    def _check_parts(self) -> None:
+        """Refuse settings that nothing would obey, and the lack of those that something needs."""
+        thinker = self.language_model
+        stages = (thinker.pretraining, thinker.finetuning)
+        for_made_up = {
+            "recognizer": self.recognizer,
+            "language_model.model": thinker.model,
+            "text_to_token.spans": self.text_to_token.spans,
+        }
+        for_corpora = {
+            "language_model.start_from": thinker.start_from,
+            "flow.one_voice": self.flow.one_voice,
+            "language_model.*.shares or epochs": any(each.shares or each.epochs for each in stages),
+        }
+        needed, foreign = for_made_up, for_corpora
+        if self.data is None:
+            needed, foreign = for_corpora, for_made_up
+            needed.pop("flow.one_voice")  # which may be left out
+        kind, other = ("corpora", "data") if self.data is None else ("data", "corpora")
+        for name, value in needed.items():
+            if not value:
+                raise ConfigError(f"a recipe with {kind} needs {name}")
+        for name, value in foreign.items():
+            if value:
+                raise ConfigError(f"{name} is for a recipe with {other}, this one has {kind}")
 
     @property
     def num_codes(self) -> int:
@@ -229,7 +265,12 @@ def load_recipe(name_or_file: str | Path, settings: Sequence[str] = ()) -> Recip
     Raises:
         ConfigError: If there is no such recipe, or it holds an unknown setting.
     """
-    return build(RecipeConfig, override(load_yaml(recipe_path(name_or_file)), settings))
+    return build(RecipeConfig, recipe_values(name_or_file, settings))
+
+
+def recipe_values(name_or_file: str | Path, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a recipe as it is written, with single settings over it; see :func:`load_recipe`."""
+    return override(load_yaml(recipe_path(name_or_file)), settings)
 
 
 def recipe_path(name_or_file: str | Path) -> Path:

@@ -67,7 +67,7 @@ class Workload:
     epochs: float
     train: TrainConfig | VocoderTrainConfig | None  # None: nothing is learned
     longest: int = 0  # see step_cost.count_step
-    splits: bool = True  # whether a step can be computed in parts, and by several GPUs
+    splits: bool = True  # whether a step can be computed in parts
     shards: bool = False  # whether weights can be a part on each GPU
     ids_per_second: float | None = None  # of one GPU, measured
 
@@ -358,7 +358,7 @@ def _reader(
     length = _row(plan, expected)
     learned = max(1, round(length * expected.learned))
     network.train()
-    body, head = network.base_model, network.get_output_embeddings()
+    body, head = _halves(network)
 
     def loss(batch: int) -> Tensor:
         ids = torch.zeros(batch, length, dtype=torch.long)
@@ -382,6 +382,13 @@ def _reader(
     )
 
 
+def _halves(network: PreTrainedModel) -> tuple[nn.Module, nn.Module]:
+    """Return what makes states of ids, and what makes logits of states."""
+    head = network.get_output_embeddings()
+    assert head is not None, "a language model has a head"
+    return network.base_model, head
+
+
 def _row(plan: BatchPlan, expected: Expected) -> int:
     """Return the ids of a row of a batch."""
     return plan.row_length if plan.batching == "packed" else max(1, round(_ids(expected)))
@@ -390,7 +397,7 @@ def _row(plan: BatchPlan, expected: Expected) -> int:
 def _interleaving(network: PreTrainedModel, expected: Expected) -> Workload:
     """Speech written by the text-to-token model: every id is computed once, behind a cache."""
     length = max(1, round(_ids(expected)))
-    body, head = network.base_model, network.get_output_embeddings()
+    body, head = _halves(network)
 
     @torch.no_grad()
     def write(batch: int) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voiceglm.commands.options import (
     add_recordings_argument,
@@ -53,24 +53,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is not done yet, or say what it would cost."""
+    from voiceglm.config import build
     from voiceglm.errors import ConfigError
-    from voiceglm.recipe_config import load_recipe
+    from voiceglm.recipe_config import RecipeConfig, recipe_values
 
     if args.list:
         return _list()
     if args.name is None:
         raise ConfigError("which recipe? name one, or see voiceglm recipe --list")
     use_threads(args)
-    recipe = load_recipe(f"{args.name}-smoke" if args.smoke else args.name, args.set)
+    values = recipe_values(f"{args.name}-smoke" if args.smoke else args.name, args.set)
+    recipe = build(RecipeConfig, values)
     if args.dry_run:
         return _dry_run(recipe, args)
-    return _run(recipe, args)
+    folder = args.output or Path("runs") / recipe.name
+    if recipe.corpora is not None:
+        return _write(recipe, values, folder)
+    return _run(recipe, folder, args)
 
 
-def _run(recipe: "RecipeConfig", args: argparse.Namespace) -> int:
+def _write(recipe: "RecipeConfig", values: dict[str, Any], folder: Path) -> int:
+    """Write the commands of a recipe that learns from corpora."""
+    from voiceglm.recipe_script import write_script
+
+    script = write_script(recipe, values, folder)
+    sys.stdout.write(f"{script}\n")
+    sys.stderr.write(f"look at it, then: sh {script}\n")
+    return 0
+
+
+def _run(recipe: "RecipeConfig", folder: Path, args: argparse.Namespace) -> int:
     from voiceglm.recipe import Run, run_recipe
 
-    folder = args.output or Path("runs") / recipe.name
     run_recipe(Run(recipe, folder, tuple(args.recordings)), args.only)
     return 0
 
