@@ -27,6 +27,8 @@ class TokenizerTrainConfig:
     model: TokenizerConfig
     train: TrainConfig
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    start_from: str | None = None
+    """Folder or Hugging Face name of a Whisper model or a tokenizer."""
 
 
 def train_tokenizer(
@@ -46,6 +48,8 @@ def train_tokenizer(
     spoken = [utterance for utterance in utterances if utterance.text]
     if not spoken:
         raise ConfigError("no utterance has a text, and the tokenizer learns from text")
+    if config.start_from is not None:
+        raise ConfigError(f"cannot start from {config.start_from}: that is not built yet")
     set_seed(config.train.seed)
     tokenizer = SpeechTokenizer(config.model)
     recognizer = tokenizer.recognizer

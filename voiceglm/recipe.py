@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -19,86 +18,23 @@ from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.people import people
 from data_synth.speak import speak
 from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
-from data_synth.text_to_token import (
-    TextToTokenConfig,
-    spoken_span,
-    train_text_to_token,
-    write_pairs,
-)
-from decoder.config import FlowConfig, VocoderConfig
+from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
 from decoder.train_flow import train_flow
-from decoder.train_vocoder import VocoderTrainConfig, train_vocoder
+from decoder.train_vocoder import train_vocoder
 from decoder.vocoder import HiFTGenerator
 from tokenizer.model import SpeechTokenizer
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
 from voiceglm.checkpoint import load_into, read_tensors, write_checkpoint
-from voiceglm.config import build, load_yaml
 from voiceglm.errors import ConfigError
 from voiceglm.files import CHECKSUMS, checksums, new_folder, write_file
-from voiceglm.language_model import TOKENIZER_FILE, LanguageModelConfig, VoiceLM
+from voiceglm.language_model import TOKENIZER_FILE, VoiceLM
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import PromptFormat
+from voiceglm.recipe_config import LanguageStage, RecipeConfig
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
-from voiceglm.train import LanguageTraining, Source, train_language_model
-from voiceglm.train_config import TrainConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowRecipe:
-    """The flow and its training."""
-
-    model: FlowConfig
-    train: TrainConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class VocoderRecipe:
-    """The vocoder and its training."""
-
-    model: VocoderConfig
-    train: VocoderTrainConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageStage:
-    """One of the two trainings of the language model."""
-
-    objective: LanguageTraining
-    train: TrainConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageRecipe:
-    """The language model and its trainings."""
-
-    model: LanguageModelConfig
-    text_vocabulary: int
-    pretraining: LanguageStage
-    finetuning: LanguageStage
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextToTokenRecipe(TextToTokenConfig):
-    """The text-to-token model."""
-
-    spans: int
-    """Stretches of documents that are spoken for it, beside readings, answers and replies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
-    """A whole recipe; see ``recipes/nano.yaml``."""
-
-    name: str
-    data: DataConfig
-    tokenizer: TokenizerTrainConfig
-    recognizer: TokenizerTrainConfig
-    flow: FlowRecipe
-    vocoder: VocoderRecipe
-    language_model: LanguageRecipe
-    text_to_token: TextToTokenRecipe
+from voiceglm.train import Source, train_language_model
 
 
 @dataclass(frozen=True)
@@ -109,6 +45,17 @@ class Run:
     folder: Path
     recordings: Sequence[Path] = field(default_factory=tuple)  # manifests of people, optional
 
+    @property
+    def data(self) -> DataConfig:
+        """How much is made up.
+
+        Raises:
+            ConfigError: If the recipe learns from corpora instead.
+        """
+        if self.config.data is None:
+            raise ConfigError(f"recipe {self.config.name} makes up no data: it has corpora")
+        return self.config.data
+
     def speech(self, name: str) -> list[Utterance]:
         """Return a spoken set."""
         return read_manifest(self.folder / "speech" / name / "manifest.jsonl")
@@ -116,18 +63,6 @@ class Run:
     def codes(self, name: str) -> list[Utterance]:
         """Return a spoken set with its codes."""
         return read_manifest(self.folder / "codes" / f"{name}.jsonl")
-
-
-def load_recipe(name: str) -> RecipeConfig:
-    """Load a recipe of this package by name.
-
-    Raises:
-        ConfigError: If there is no such recipe, or it holds an unknown setting.
-    """
-    path = files("voiceglm").joinpath("recipes", f"{name}.yaml")
-    if not path.is_file():
-        raise ConfigError(f"no recipe called {name!r}; known: nano, nano-smoke")
-    return build(RecipeConfig, load_yaml(Path(str(path))))
 
 
 def run_recipe(run: Run, only: Sequence[str] = ()) -> None:
@@ -154,7 +89,7 @@ def run_recipe(run: Run, only: Sequence[str] = ()) -> None:
 
 
 def _speech(run: Run) -> None:
-    speak_sets(run.folder / "speech", run.config.data)
+    speak_sets(run.folder / "speech", run.data)
 
 
 def _tokenizer(run: Run) -> None:
@@ -164,6 +99,7 @@ def _tokenizer(run: Run) -> None:
 def _recognizer(run: Run) -> None:
     # The judge of spoken replies also knows the voice they imitate.
     heard = _heard(run) + run.speech("replies")
+    assert run.config.recognizer is not None, "a recipe with data has a recognizer"
     _train_listener(run, run.config.recognizer, "recognizer", heard)
 
 
@@ -182,7 +118,7 @@ def _train_listener(
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
     for name in ("questions", "answers", "readings", "replies"):
-        augmentation = run.config.data.augmentation if name == "questions" else None
+        augmentation = run.data.augmentation if name == "questions" else None
         manifest = run.folder / "codes" / f"{name}.jsonl"
         encode_set(tokenizer, run.speech(name), manifest, augmentation=augmentation)
 
@@ -233,10 +169,11 @@ def _rows(run: Run) -> None:
 
 def _pretraining(run: Run) -> None:
     recipe = run.config.language_model
+    assert recipe.model is not None, "a recipe with data has the sizes of a new model"
     model = VoiceLM.new(
         recipe.model,
         load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE),
-        num_codes=_num_codes(run),
+        num_codes=run.config.num_codes,
         seed=recipe.pretraining.train.seed,
     )
     _train_model(run, model, "pretraining", "pretraining", recipe.pretraining)
@@ -258,6 +195,7 @@ def _train_model(run: Run, model: VoiceLM, name: str, rows: str, stage: Language
 def _text_to_token(run: Run) -> None:
     """Speak stretches of documents, encode them, and train on all that is read aloud."""
     folder, recipe = run.folder / "text_to_token", run.config.text_to_token
+    assert recipe.spans is not None, "a recipe with data says how much is spoken"
     spans = speak(
         folder / "speech",
         lambda _, rng: spoken_span(rng),
@@ -272,7 +210,7 @@ def _text_to_token(run: Run) -> None:
     write_pairs(folder / "rows.jsonl", spoken)
     text_tokenizer = load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE)
     model = train_text_to_token(
-        folder / "rows.jsonl", text_tokenizer, _num_codes(run), recipe, folder / "train"
+        folder / "rows.jsonl", text_tokenizer, run.config.num_codes, recipe, folder / "train"
     )
     model.save(folder / "model", replace=True)
 
@@ -291,13 +229,6 @@ def _model(run: Run) -> None:
         for stage, name in (("finetuning", "language_model"), ("text_to_token", "text_to_token")):
             VoiceLM.from_pretrained(run.folder / stage / "model").save(folder / name)
         write_file(folder / CHECKSUMS, json.dumps(checksums(folder), indent=1).encode())
-
-
-def _num_codes(run: Run) -> int:
-    quantizer = run.config.tokenizer.model.quantizer
-    if quantizer is None:
-        raise ConfigError("tokenizer.model.quantizer is null: a tokenizer needs a codebook")
-    return quantizer.codebook_size
 
 
 STAGES: Mapping[str, Callable[[Run], None]] = {

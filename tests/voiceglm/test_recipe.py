@@ -9,7 +9,8 @@ from voiceglm.cli import main
 from voiceglm.errors import ConfigError
 from voiceglm.files import checksums
 from voiceglm.pretrained import load_chat
-from voiceglm.recipe import STAGES, Run, load_recipe, run_recipe
+from voiceglm.recipe import STAGES, Run, run_recipe
+from voiceglm.recipe_config import load_recipe
 
 pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
 
