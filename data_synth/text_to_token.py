@@ -20,7 +20,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.files import write_json_lines
 from voiceglm.language_model import LanguageModelConfig, VoiceLM
 from voiceglm.manifest import Utterance
-from voiceglm.train import LanguageTraining, Source, train_language_model
+from voiceglm.train import LanguageTraining, read_source, train_language_model
 from voiceglm.train_config import TrainConfig
 
 
@@ -85,4 +85,5 @@ def train_text_to_token(
         TrainingError: If the training diverges.
     """
     model = VoiceLM.new(config.model, text_tokenizer, num_codes=num_codes, seed=config.train.seed)
-    return train_language_model(model, [Source(pairs)], config.objective, config.train, folder)
+    source = read_source(pairs, model.writer)
+    return train_language_model(model, [source], config.objective, config.train, folder)

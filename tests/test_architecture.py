@@ -44,6 +44,8 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.ranks",
         "voiceglm.resume",
         "voiceglm.runs",
+        "voiceglm.mixing",
+        "voiceglm.documents",
         "voiceglm.step_cost",
         "voiceglm.train_config",
         "voiceglm.trainer",

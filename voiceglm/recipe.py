@@ -34,7 +34,7 @@ from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import PromptFormat
 from voiceglm.recipe_config import LanguageStage, RecipeConfig
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
-from voiceglm.train import Source, train_language_model
+from voiceglm.train import read_source, train_language_model
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _finetuning(run: Run) -> None:
 
 
 def _train_model(run: Run, model: VoiceLM, name: str, rows: str, stage: LanguageStage) -> None:
-    source = Source(run.folder / "rows" / f"{rows}.jsonl")
+    source = read_source(run.folder / "rows" / f"{rows}.jsonl", model.writer)
     folder = run.folder / name
     train_language_model(model, [source], stage.objective, stage.train, folder / "train")
     model.save(folder / "model", replace=True)

@@ -16,12 +16,14 @@ a row of any kind is for its text (``"text"``) or its speech (``"speech"``) alon
 fields of a row are ignored. ``voiceglm.prompt`` says which ids a row becomes and which of them are
 learned.
 
-Pre-training and fine-tuning are two runs of the same function, the second from the first's model.
+A run mixes any number of sources, each with its exact share of the ids (``voiceglm.mixing``).
+Pre-training and fine-tuning are runs of the same function, the second from the first's model.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,27 +31,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from voiceglm.documents import Documents, ListedDocuments
 from voiceglm.errors import ConfigError
 from voiceglm.language_model import VoiceLM
-from voiceglm.packing import BatchPlan, PlannedBatches
+from voiceglm.mixing import Portion, shares_of
+from voiceglm.packing import BatchPlan, DocumentBatches
 from voiceglm.prompt import IGNORED, Example, PromptWriter
-from voiceglm.ranks import mean_over_ranks
+from voiceglm.ranks import is_first, mean_over_ranks
 from voiceglm.train_config import TrainConfig
 from voiceglm.training import fit, plain_attention
 from voiceglm.vocabulary import Vocabulary
 
+_LOOKED_AT = 8  # batches in which there must be speech to be learned
+
 
 @dataclass(frozen=True)
 class Source:
-    """One file of training rows.
+    """Documents, and how much of a run comes from them."""
 
-    Attributes:
-        path: JSON lines.
-        repeat: How many times each row is seen in an epoch over all sources.
-    """
-
-    path: Path
-    repeat: int = 1
+    documents: Documents
+    portion: Portion = field(default_factory=Portion)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,15 @@ class LanguageTraining:
         text_loss_weight: Of each learned text or special id; 0 trains on speech alone.
         speech_loss_weight: Of each learned speech id; 0 trains on text alone.
         dropout: Of what each attention and feed-forward layer adds, while training.
+        allow_text_only: Let a run teach no speech at all; what speaks is then only as good as what
+            it was before, and gets worse the longer the run is.
         plan: How rows become batches.
     """
 
     text_loss_weight: float = 1.0
     speech_loss_weight: float = 1.0
     dropout: float = 0.0
+    allow_text_only: bool = False
     plan: BatchPlan = field(default_factory=BatchPlan)
 
     def __post_init__(self) -> None:
@@ -77,21 +81,25 @@ class LanguageTraining:
             raise ConfigError(f"dropout must be at least 0 and under 1, got {self.dropout}")
 
 
-def read_examples(source: Source, writer: PromptWriter) -> Iterator[Example]:
+def read_examples(path: Path, writer: PromptWriter) -> Iterator[Example]:
     """Read the rows of a file as documents of ids.
 
     Raises:
         ConfigError: If the file is missing or a row cannot be used, naming its line.
     """
-    if not source.path.is_file():
-        raise ConfigError(f"no such training file: {source.path}")
-    with source.path.open(encoding="utf-8") as lines:
+    if not path.is_file():
+        raise ConfigError(f"no such training file: {path}")
+    with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                example = writer.example(json.loads(line)).compact()
+                yield writer.example(json.loads(line)).compact()
             except (ValueError, AttributeError) as error:  # JSON that is broken, or no object
-                raise ConfigError(f"{source.path}, line {number}: {error}") from None
-            yield from [example] * source.repeat
+                raise ConfigError(f"{path}, line {number}: {error}") from None
+
+
+def read_source(path: Path, writer: PromptWriter) -> Source:
+    """Read a whole file of rows into memory; see :func:`read_examples`."""
+    return Source(ListedDocuments(path.name, read_examples(path, writer)))
 
 
 def train_language_model(
@@ -103,29 +111,78 @@ def train_language_model(
 ) -> VoiceLM:
     """Train ``model`` in place, from its weights or from where a stopped run left off.
 
-    ``train.batch_size`` is not used: a batch has ``config.plan.ids_per_batch`` ids.
-    Logged beside ``loss``: ``text_loss`` and ``speech_loss``, each unweighted, per learned id.
+    Weights that take no gradient stay. ``train.batch_size`` is not used: a batch has
+    ``config.plan.ids_per_batch`` ids. Logged beside ``loss``: ``text_loss`` and ``speech_loss``,
+    each unweighted, per learned id.
 
     Args:
-        model: Fresh (``VoiceLM.new``) or trained before.
-        sources: The mix of rows.
-        config: What is learned from them.
+        model: Fresh (``VoiceLM.new``), grown (``VoiceLM.grow``) or trained before.
+        sources: The mix.
+        config: What is learned from it.
         train: Steps and optimizer.
         folder: Checkpoints and metrics.
+
+    Raises:
+        ConfigError: If the mix is empty, does not add up, does not fit the model, or would unlearn
+            speech.
+        TrainingError: If the loss is not finite.
     """
-    examples = [example for source in sources for example in read_examples(source, model.writer)]
-    plan = config.plan
-    if plan.row_length > model.config.context_length:
-        plan = replace(plan, row_length=model.config.context_length)
-    batches = PlannedBatches(examples, plan, train.steps * train.accumulate)
+    batches = mixed_batches(model, sources, config, train.steps * train.accumulate)
     objective = Objective(model, config)
     try:
         with plain_attention(model.network.config):
-            fit(objective, batches, train, folder)
+            fit(
+                objective, _Steps(batches, train.steps), _only, replace(train, batch_size=1), folder
+            )
     finally:
         objective.release()
     model.network.float().eval()
     return model
+
+
+def mixed_batches(
+    model: VoiceLM, sources: Sequence[Source], config: LanguageTraining, num_batches: int
+) -> DocumentBatches:
+    """Return the batches of a run, after telling on stderr how much comes from each source.
+
+    Raises:
+        ConfigError: See :func:`train_language_model`.
+    """
+    plan, longest = config.plan, model.config.context_length
+    if plan.row_length > longest:
+        raise ConfigError(
+            f"plan.row_length is {plan.row_length}, the model reads at most {longest} ids; lower it"
+        )
+    if not sources:
+        raise ConfigError("there is nothing to train on: the mix is empty")
+    documents = [plan.fitting(source.documents) for source in sources]
+    sizes = [int(each.lengths.sum(dtype="int64")) for each in documents]
+    num_ids = num_batches * plan.ids_per_batch
+    shares = shares_of([source.portion for source in sources], sizes, num_ids)
+    batches = DocumentBatches(documents, shares, plan)
+    for each, size, share in zip(documents, sizes, shares, strict=True):
+        if not is_first():
+            break
+        sys.stderr.write(
+            f"{each.name}: {len(each.lengths):,} documents, {size:,} ids; "
+            f"{share:.2%} of the run, {share * num_ids / size:.2f} epochs\n"
+        )
+    if not config.allow_text_only and not _teaches_speech(batches, model.vocabulary, config):
+        raise ConfigError(
+            "the mix teaches no speech, so the model would unlearn to speak; add rows with codes "
+            "to it (docs/training.md), or set objective.allow_text_only"
+        )
+    return batches
+
+
+def _teaches_speech(
+    batches: DocumentBatches, vocabulary: Vocabulary, config: LanguageTraining
+) -> bool:
+    labels = (batches.batch(number)["labels"] for number in range(_LOOKED_AT))
+    start, end = vocabulary.speech_start_id, vocabulary.speech_start_id + vocabulary.num_codes
+    return config.speech_loss_weight > 0 and any(
+        bool(((each >= start) & (each < end)).any()) for each in labels
+    )
 
 
 class Objective(nn.Module):

@@ -29,7 +29,7 @@ from voiceglm.errors import ConfigError, OutputError, SynthesisError
 from voiceglm.language_model import read_language_model
 from voiceglm.manifest import Utterance, read_manifest, read_samples
 from voiceglm.prompt import IGNORED, PromptWriter
-from voiceglm.train import Source, read_examples
+from voiceglm.train import read_examples
 
 pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
 pytestmark = pytest.mark.usefixtures("nano")
@@ -204,7 +204,7 @@ def test_rows_keep_the_written_texts_and_are_what_training_reads(
     assert "instructions" not in found["plain"]
     _, tokenizer, vocabulary, prompt = read_language_model(nano)
     writer = PromptWriter(vocabulary, lambda text: tokenizer.encode(text).ids, prompt)
-    examples = list(read_examples(Source(whole[0] / "rows.jsonl"), writer))
+    examples = list(read_examples(whole[0] / "rows.jsonl", writer))
     assert len(examples) == 5
 
 

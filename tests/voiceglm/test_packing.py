@@ -1,22 +1,23 @@
 """Every document is in one place, and documents do not see one another."""
 
 import random
-from itertools import islice
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from voiceglm.documents import ListedDocuments
 from voiceglm.errors import ConfigError
 from voiceglm.language_model import LanguageModelConfig
 from voiceglm.packing import (
     Batching,
     BatchPlan,
-    PlannedBatches,
-    Rows,
+    DocumentBatches,
     bucketed_batch,
-    pack,
     packed_batch,
+    row_starts,
 )
 from voiceglm.prompt import IGNORED, Example
 
@@ -33,9 +34,12 @@ def documents(seed: int, number: int = 12, longest: int = 30) -> list[Example]:
     return found
 
 
-def lengths(seed: int, number: int = 200) -> list[int]:
+def numbered(seed: int, number: int = 200, first: int = 0) -> ListedDocuments:
+    """Documents of up to 64 ids; the number of each is its second id."""
     rng = random.Random(seed)
-    return [rng.randint(2, 64) for _ in range(number)]
+    lengths = [rng.randint(2, 64) for _ in range(number)]
+    ids = [[first + n] * length for n, length in enumerate(lengths)]
+    return ListedDocuments("some", [Example(each, each) for each in ids])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,8 @@ def alone(network: torch.nn.Module, document: Example) -> Tensor:
 @pytest.mark.parametrize("seed", range(5))
 def test_packed_documents_do_not_leak(network: torch.nn.Module, seed: int) -> None:
     found = documents(seed)
-    rows = [[found[n] for n in row] for row in pack([len(d) for d in found], 64)]
+    starts = row_starts(np.array([len(d) for d in found], np.int32), 64).tolist()
+    rows = [found[start:end] for start, end in pairwise(starts)]
     batch = packed_batch(rows, 64)
     logits = network(batch["ids"], position_ids=batch["position_ids"], use_cache=False).logits
     for row, members in enumerate(rows):
@@ -92,12 +97,17 @@ def test_padding_changes_nothing(network: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_packing_is_complete_and_tight(seed: int) -> None:
-    found = lengths(seed)
-    rows = pack(found, 64)
-    assert sorted(n for row in rows for n in row) == list(range(len(found)))
-    assert max(sum(found[n] for n in row) for row in rows) <= 64
-    assert sum(found) / (64 * len(rows)) > 0.9
+def test_rows_are_filled_in_order_as_far_as_they_go(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voiceglm.packing._AT_ONCE", 7 + seed)
+    found = numbered(seed).lengths
+    starts = row_starts(found, 64).tolist()
+    assert (starts[0], starts[-1]) == (0, len(found))
+    for start, end in pairwise(starts):
+        assert start < end
+        assert found[start:end].sum() <= 64
+        assert end == len(found) or found[start : end + 1].sum() > 64
 
 
 def test_no_label_crosses_a_border() -> None:
@@ -108,52 +118,100 @@ def test_no_label_crosses_a_border() -> None:
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 0]]
 
 
+def members(batches: DocumentBatches, number: int) -> list[tuple[int, int]]:
+    return [(source, n) for source, row in batches.rows(number) for n in row]
+
+
 @pytest.mark.parametrize("batching", ["bucketed", "packed"])
 @pytest.mark.parametrize("seed", range(5))
 def test_an_epoch_is_every_document_once(batching: Batching, seed: int) -> None:
-    found = lengths(seed)
+    documents = numbered(seed)
     plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching, seed=seed)
-    endless, epochs = plan.batches(found), []
-    for _ in range(2):
-        batches: list[Rows] = []
-        while sum(len(row) for batch in batches for row in batch) < len(found):
-            batches.append(next(endless))
-        epochs.append(batches)
-        assert sorted(n for batch in batches for row in batch for n in row) == list(range(200))
-        for batch in batches:
-            if batching == "packed":
-                assert len(batch) * 64 <= 512
-            else:
-                assert len(batch) * max(found[row[0]] for row in batch) <= 512
+    batches = DocumentBatches([documents], [1.0], plan)
+    order = [n for number in range(60) for _, n in members(batches, number)]
+    if batching == "bucketed":  # its windows are whole epochs of so few documents
+        epochs = [order[:200], order[200:400]]
+    else:
+        rows = [n for number in range(60) for _, n in batches.rows(number)]
+        per_epoch = len(row_starts(documents.lengths, 64)) - 1
+        parts = (rows[:per_epoch], rows[per_epoch : 2 * per_epoch])
+        epochs = [[n for row in part for n in row] for part in parts]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(200))
     assert epochs[0] != epochs[1], "another order in each epoch"
-    again = plan.batches(found)
-    assert list(islice(again, len(epochs[0]))) == epochs[0], "the same seed, the same order"
-
-
-def test_buckets_waste_little() -> None:
-    found = lengths(0, number=4000)
-    plan = BatchPlan(ids_per_batch=1024, row_length=64)
-    batches = list(islice(plan.batches(found), 100))
-    used = sum(found[row[0]] for batch in batches for row in batch)
-    spent = sum(len(batch) * max(found[row[0]] for row in batch) for batch in batches)
-    assert used / spent > 0.95
 
 
 @pytest.mark.parametrize("batching", ["bucketed", "packed"])
-def test_planned_batches(batching: Batching) -> None:
-    plan = BatchPlan(ids_per_batch=128, row_length=64, batching=batching)
-    batches = PlannedBatches([d.compact() for d in documents(0)], plan, num_batches=7)
-    for number in range(7):
-        batch = batches.batch(number, 0, 1)
-        assert batch["ids"].shape == batch["labels"].shape
-        assert batch["ids"].numel() <= 128
-        assert ("position_ids" in batch) == (batching == "packed")
+def test_a_batch_follows_from_its_number_alone(batching: Batching) -> None:
+    sources = [numbered(1), numbered(2, 50)]
+    plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching)
+    forwards = DocumentBatches(sources, [0.7, 0.3], plan)
+    whole = [forwards.batch(number) for number in range(40)]
+    for number in (39, 3, 20, 0, 39):
+        again = DocumentBatches(sources, [0.7, 0.3], plan).batch(number)
+        assert all(torch.equal(again[name], whole[number][name]) for name in again)
+    other = DocumentBatches(sources, [0.7, 0.3], BatchPlan(512, 64, batching, seed=1))
+    assert not torch.equal(other.batch(0)["ids"], whole[0]["ids"])
+
+
+@pytest.mark.parametrize("batching", ["bucketed", "packed"])
+@pytest.mark.parametrize("world", [2, 3, 64])
+def test_processes_share_a_batch_without_a_rest(batching: Batching, world: int) -> None:
+    plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching)
+    batches = DocumentBatches([numbered(1)], [1.0], plan)
+    for number in range(5):
+        whole = batches.batch(number)
+        parts = [batches.batch(number, rank, world) for rank in range(world)]
+        learned = [part["ids"][part["labels"] != IGNORED] for part in parts]
+        wanted = whole["ids"][whole["labels"] != IGNORED]
+        assert torch.equal(torch.cat(learned).sort().values, wanted.sort().values)
+        assert all(part["ids"].shape[0] >= 1 for part in parts)
+
+
+@pytest.mark.parametrize("batching", ["bucketed", "packed"])
+def test_the_ids_of_any_stretch_are_shared_as_asked(batching: Batching) -> None:
+    """Not documents, and not rows: the sources' documents are of very different lengths."""
+    rng = random.Random(0)
+    sources = []
+    for longest in (10, 60, 25):
+        lengths = [rng.randint(2, longest) for _ in range(300)]
+        found = [Example([1] * length, [1] * length) for length in lengths]
+        sources.append(ListedDocuments("some", found))
+    asked = [0.3, 0.5, 0.2]
+    plan = BatchPlan(ids_per_batch=1024, row_length=64, batching=batching)
+    batches = DocumentBatches(sources, asked, plan)
+    seen = np.zeros((3, 200))
+    for number in range(200):
+        for source, n in members(batches, number):
+            seen[source, number] += sources[source].lengths[n]
+    for first, last in ((0, 200), (100, 200), (64, 128)):
+        stretch = seen[:, first:last].sum(1)
+        np.testing.assert_allclose(stretch / stretch.sum(), asked, atol=0.02)
+
+
+def test_buckets_waste_little() -> None:
+    plan = BatchPlan(ids_per_batch=1024, row_length=64)
+    batches = DocumentBatches([numbered(0, 4000)], [1.0], plan)
+    filled = [batches.batch(number) for number in range(100)]
+    used = sum(int((batch["labels"] != IGNORED).sum()) for batch in filled)
+    assert used / sum(batch["ids"].numel() for batch in filled) > 0.9
+    assert max(batch["ids"].numel() for batch in filled) <= 1024
 
 
 def test_plans_that_cannot_be_kept() -> None:
     with pytest.raises(ConfigError, match="at least one row"):
         BatchPlan(ids_per_batch=10, row_length=11)
-    with pytest.raises(ConfigError, match="no documents"):
-        next(BatchPlan().batches([]))
-    with pytest.raises(ConfigError, match="document 1 has 2000 ids"):
-        next(BatchPlan().batches([3, 2000]))
+    plan = BatchPlan(ids_per_batch=64, row_length=32)
+    with pytest.raises(ConfigError, match="nothing to train on"):
+        plan.fitting(ListedDocuments("none", []))
+    with pytest.raises(ConfigError, match=r"some: document \d+ has 6\d ids, more than 32; cut it"):
+        plan.fitting(numbered(0))
+
+
+def test_documents_that_are_too_long_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = BatchPlan(ids_per_batch=64, row_length=32, too_long="leave_out")
+    documents = numbered(0)
+    kept = plan.fitting(documents)
+    wanted = [n for n, length in enumerate(documents.lengths) if length <= 32]
+    assert [kept[n].ids[1] for n in range(len(kept.lengths))] == wanted
+    assert f"{200 - len(wanted)} of 200 documents" in capsys.readouterr().err

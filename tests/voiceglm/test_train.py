@@ -15,8 +15,8 @@ from voiceglm.text_tokenizer import train_text_tokenizer
 from voiceglm.train import (
     LanguageTraining,
     Objective,
-    Source,
     read_examples,
+    read_source,
     train_language_model,
 )
 from voiceglm.train_config import TrainConfig
@@ -49,13 +49,13 @@ def rows(number: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(80)))
-    return Source(path)
+    return path
 
 
-def run(source: Source, folder: Path, steps: int, batching: Batching = "bucketed") -> VoiceLM:
+def run(source: Path, folder: Path, steps: int, batching: Batching = "bucketed") -> VoiceLM:
     plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching)
     train = TrainConfig(
         steps=steps,
@@ -65,7 +65,9 @@ def run(source: Source, folder: Path, steps: int, batching: Batching = "bucketed
         log_every=10,
         precision="float32",
     )
-    return train_language_model(fresh(), [source], LanguageTraining(plan=plan), train, folder)
+    model = fresh()
+    sources = [read_source(source, model.writer)]
+    return train_language_model(model, sources, LanguageTraining(plan=plan), train, folder)
 
 
 def losses(folder: Path, name: str) -> list[float]:
@@ -73,7 +75,7 @@ def losses(folder: Path, name: str) -> list[float]:
     return [float(row[name]) for row in map(json.loads, lines) if name in row]
 
 
-def test_the_model_learns_to_answer(source: Source, tmp_path: Path) -> None:
+def test_the_model_learns_to_answer(source: Path, tmp_path: Path) -> None:
     model = run(source, tmp_path / "run", 160)
     for name in ("loss", "text_loss", "speech_loss"):
         found = losses(tmp_path / "run", name)
@@ -85,13 +87,13 @@ def test_the_model_learns_to_answer(source: Source, tmp_path: Path) -> None:
     assert reply[-1] == model.vocabulary.user
 
 
-def test_packed_rows_teach_as_well(source: Source, tmp_path: Path) -> None:
+def test_packed_rows_teach_as_well(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "run", 30, "packed")
     found = losses(tmp_path / "run", "loss")
     assert found[-1] < 0.6 * found[0]
 
 
-def test_one_kind_can_be_learned_alone(source: Source) -> None:
+def test_one_kind_can_be_learned_alone(source: Path) -> None:
     model = fresh()
     examples = list(read_examples(source, model.writer))
     batch = bucketed_batch(examples)
@@ -131,12 +133,6 @@ def test_dropout_acts_in_training_alone_and_leaves_no_trace() -> None:
     assert torch.equal(objective(**batch)["loss"], plain)
 
 
-def test_a_source_can_be_repeated(source: Source) -> None:
-    writer = fresh().writer
-    twice = list(read_examples(Source(source.path, repeat=2), writer))
-    assert len(twice) == 2 * len(list(read_examples(source, writer)))
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -145,16 +141,16 @@ def test_a_source_can_be_repeated(source: Source) -> None:
         ('{"kind": "asr"}', "line 2: a training row of kind 'asr' lacks 'text'"),
     ],
 )
-def test_a_bad_row_is_named(source: Source, line: str, message: str) -> None:
-    first = source.path.read_text().splitlines()[0]
-    source.path.write_text(f"{first}\n{line}\n")
+def test_a_bad_row_is_named(source: Path, line: str, message: str) -> None:
+    first = source.read_text().splitlines()[0]
+    source.write_text(f"{first}\n{line}\n")
     with pytest.raises(ConfigError, match=message):
         list(read_examples(source, fresh().writer))
 
 
 def test_bad_settings(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such training file"):
-        list(read_examples(Source(tmp_path / "none.jsonl"), fresh().writer))
+        list(read_examples(tmp_path / "none.jsonl", fresh().writer))
     with pytest.raises(ConfigError, match="not both zero"):
         LanguageTraining(text_loss_weight=0.0, speech_loss_weight=0.0)
     with pytest.raises(ConfigError, match="dropout"):
