@@ -1,10 +1,34 @@
 """The size of a language model, and the network of that size."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from transformers import GlmConfig, GlmForCausalLM
+from torch import Tensor
+from transformers import (
+    Glm4ForCausalLM,
+    GlmConfig,
+    GlmForCausalLM,
+    LlamaForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+)
 
+from voiceglm.checkpoint import fill
 from voiceglm.errors import ConfigError
+
+Network = GlmForCausalLM | Glm4ForCausalLM | LlamaForCausalLM | Qwen2ForCausalLM | Qwen3ForCausalLM
+NETWORKS: Mapping[str, type[Network]] = {
+    "glm": GlmForCausalLM,
+    "glm4": Glm4ForCausalLM,
+    "llama": LlamaForCausalLM,
+    "qwen2": Qwen2ForCausalLM,
+    "qwen3": Qwen3ForCausalLM,
+}
+"""By ``model_type``: networks whose logits are their head's product with their last states."""
+
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +94,74 @@ class LanguageModelConfig:
         network = GlmForCausalLM(config)
         network.set_attn_implementation("sdpa")
         return network.eval()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrownModelConfig:
+    """A text model of transformers whose vocabulary was grown by special and speech ids.
+
+    Attributes:
+        architecture: What its ``config.json`` says, ``model_type`` among it.
+        context_length: The most ids it reads.
+        conversation_length: See :class:`LanguageModelConfig`.
+    """
+
+    architecture: dict[str, Any]
+    context_length: int
+    conversation_length: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse networks that are not known to fit."""
+        kind = self.architecture.get("model_type")
+        if kind not in NETWORKS:
+            raise ConfigError(
+                f"cannot build on a network of model_type {kind!r}; known: {', '.join(NETWORKS)}"
+            )
+        if "sliding_attention" in self.architecture.get("layer_types", ()):
+            raise ConfigError("cannot build on a network with sliding windows of attention")
+
+    def network(self, vocabulary_size: int) -> Network:
+        """Build the network; its weights are random, drawn from torch's global generator."""
+        kind = NETWORKS[self.architecture["model_type"]]
+        config = kind.config_class(**{**self.architecture, "vocab_size": vocabulary_size})
+        network = kind(config)
+        network.set_attn_implementation("sdpa")
+        return network.eval()
+
+
+ModelConfig = LanguageModelConfig | GrownModelConfig
+
+
+def fill_network(
+    network: Network, parts: Iterable[Mapping[str, Tensor]], *, where: str | Path
+) -> None:
+    """Give a network built on the meta device its weights; see :func:`voiceglm.checkpoint.fill`.
+
+    Raises:
+        CheckpointError: Listing missing, unexpected and mis-shaped tensors.
+    """
+    tied = network.config.tie_word_embeddings
+    fill(network, _named(parts, tied=tied), where=where)
+    if tied:
+        network.tie_weights()
+    # The rotary frequencies are a formula, so no file holds them.
+    network.model.rotary_emb = type(network.model.rotary_emb)(network.config)
+
+
+def stored_tensors(network: Network) -> dict[str, Tensor]:
+    """Return the weights by name, a head that is the embedding left out."""
+    tensors = network.state_dict()
+    if network.config.tie_word_embeddings:
+        del tensors[_HEAD]
+    return tensors
+
+
+def _named(parts: Iterable[Mapping[str, Tensor]], *, tied: bool) -> Iterator[dict[str, Tensor]]:
+    """Yield parts as the network names them: with a head, without what is computed."""
+    for part in parts:
+        named = {n: tensor for n, tensor in part.items() if not n.endswith("rotary_emb.inv_freq")}
+        if tied:
+            named.pop(_HEAD, None)
+        if tied and _EMBEDDING in named:
+            named[_HEAD] = named[_EMBEDDING]
+        yield named

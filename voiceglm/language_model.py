@@ -1,7 +1,8 @@
 """The language model: text and speech ids in, text and speech ids out, one at a time.
 
-A ``GlmForCausalLM`` of transformers over the vocabulary ``[text | special | speech]``. Nothing of
-a reply is kept in the model: its memory is a :class:`ReplyCache` that the caller holds.
+A decoder of transformers, GLM or a text model that was grown, over the vocabulary
+``[text | special | speech]``. Nothing of a reply is kept in the model: its memory is a
+:class:`ReplyCache` that the caller holds.
 
 Letters used in shapes: L ids, V vocabulary, P legal ids.
 """
@@ -14,15 +15,21 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import DynamicCache, GlmForCausalLM
-from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
+from transformers import DynamicCache
 
-from voiceglm import chatglm
-from voiceglm.checkpoint import fill, read_config, read_shard, resolve, shards, write_checkpoint
+from voiceglm import chatglm, growth
+from voiceglm.checkpoint import read_config, read_shard, resolve, shards, write_checkpoint
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError, ConfigError
 from voiceglm.interleave import REPLY, Kind, Layout
-from voiceglm.language_config import LanguageModelConfig
+from voiceglm.language_config import (
+    GrownModelConfig,
+    LanguageModelConfig,
+    ModelConfig,
+    Network,
+    fill_network,
+    stored_tensors,
+)
 from voiceglm.prompt import PromptFormat, PromptWriter
 from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
@@ -82,7 +89,7 @@ class Sampling:
 
 
 def language_model_json(
-    config: LanguageModelConfig, vocabulary: Vocabulary, prompt_format: PromptFormat
+    config: ModelConfig, vocabulary: Vocabulary, prompt_format: PromptFormat
 ) -> dict[str, Any]:
     """Return the ``config.json`` of a language model."""
     return {
@@ -111,7 +118,7 @@ def check_ids(ids: Sequence[int], context_length: int, vocabulary: Vocabulary) -
 
 def read_language_model(
     name_or_folder: str | Path,
-) -> tuple[LanguageModelConfig, Tokenizer, Vocabulary, PromptFormat]:
+) -> tuple[ModelConfig, Tokenizer, Vocabulary, PromptFormat]:
     """Read everything of a model but its weights, in our layout or as GLM-4-Voice is released.
 
     Raises:
@@ -123,13 +130,14 @@ def read_language_model(
 
 def _read_rest(
     folder: Path, values: dict[str, Any]
-) -> tuple[LanguageModelConfig, Tokenizer, Vocabulary, PromptFormat]:
+) -> tuple[ModelConfig, Tokenizer, Vocabulary, PromptFormat]:
     """Read everything but the weights, given what ``config.json`` says."""
     try:
         if chatglm.is_released(values):
             return chatglm.read_released(folder, values)
+        kind = GrownModelConfig if "architecture" in values["model"] else LanguageModelConfig
         return (
-            build(LanguageModelConfig, values["model"], where="model."),
+            build(kind, values["model"], where="model."),
             load_text_tokenizer(folder / TOKENIZER_FILE),
             Vocabulary.from_dict(values["vocabulary"]),
             build(PromptFormat, values["prompt"], where="prompt."),
@@ -141,12 +149,12 @@ def _read_rest(
 
 
 def _parts(
-    folder: Path, released: LanguageModelConfig | None, dtype: torch.dtype | None
+    folder: Path, released: ModelConfig | None, dtype: torch.dtype | None
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the weights of a folder, one shard after the other, under our names."""
     for path in shards(folder):
         tensors = read_shard(path)
-        if released is not None:
+        if isinstance(released, LanguageModelConfig):
             tensors = chatglm.convert_tensors(tensors, released)
         yield {name: tensor.to(dtype or _in_memory(tensor)) for name, tensor in tensors.items()}
 
@@ -200,8 +208,8 @@ class VoiceLM:
 
     def __init__(
         self,
-        network: GlmForCausalLM,
-        config: LanguageModelConfig,
+        network: Network,
+        config: ModelConfig,
         vocabulary: Vocabulary,
         text_tokenizer: Tokenizer,
         prompt_format: PromptFormat,
@@ -241,6 +249,33 @@ class VoiceLM:
         return cls(network, config, vocabulary, text_tokenizer, prompt_format or PromptFormat())
 
     @classmethod
+    def grow(
+        cls,
+        name_or_folder: str | Path,
+        num_codes: int,
+        *,
+        prompt_format: PromptFormat | None = None,
+        seed: int = 0,
+    ) -> "VoiceLM":
+        """Start from a text model of transformers: its weights, with rows for speech added.
+
+        What it computes of its old ids does not change.
+
+        Args:
+            name_or_folder: ``config.json``, safetensors and ``tokenizer.json``, in a folder or on
+                the Hugging Face hub: GLM, GLM-4, Llama 3, Qwen2 or Qwen3.
+            num_codes: Of the speech tokenizer's codebook.
+            prompt_format: The fixed texts to train it with; by default GLM-4-Voice's.
+            seed: Of the new rows.
+
+        Raises:
+            CheckpointError: If it is unknown, incomplete or damaged, or cannot be built on.
+        """
+        folder = resolve(name_or_folder)
+        grown = growth.grow(folder, _parts(folder, None, None), num_codes, seed)
+        return cls(*grown, prompt_format or PromptFormat.glm4voice())
+
+    @classmethod
     def from_pretrained(
         cls, name_or_folder: str | Path, *, dtype: torch.dtype | None = None
     ) -> "VoiceLM":
@@ -260,9 +295,8 @@ class VoiceLM:
         released = chatglm.is_released(values)
         with torch.device("meta"):
             network = config.network(vocabulary.size)
-        fill(network, _parts(folder, config if released else None, dtype), where=folder)
-        # The rotary frequencies are a formula, so no file holds them.
-        network.model.rotary_emb = GlmRotaryEmbedding(network.config)
+        parts = _parts(folder, config if released else None, dtype)
+        fill_network(network, parts, where=folder)
         return cls(network, config, vocabulary, text_tokenizer, prompt_format)
 
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
@@ -272,7 +306,7 @@ class VoiceLM:
             OutputError: If the folder exists (and ``replace`` is not set) or cannot be written.
         """
         config = language_model_json(self.config, self.vocabulary, self.prompt_format)
-        tensors = {name: value.half() for name, value in self.network.state_dict().items()}
+        tensors = {name: value.half() for name, value in stored_tensors(self.network).items()}
         files = {TOKENIZER_FILE: self.text_tokenizer.to_str().encode()}
         write_checkpoint(folder, config, tensors, files=files, replace=replace)
 

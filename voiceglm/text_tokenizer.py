@@ -5,6 +5,7 @@ released one agree on where a piece may end (docs/porting.md, vocabulary).
 """
 
 import codecs
+import json
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -89,6 +90,31 @@ def load_text_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path} is not a text tokenizer: {error}") from None
+
+
+def split_added(tokenizer: Tokenizer) -> tuple[Tokenizer, dict[str, int]]:
+    """Part a tokenizer into pieces of text, and the strings that mean something to its model.
+
+    Without those strings text that happens to contain one stays text.
+
+    Returns:
+        The tokenizer of pieces alone, and the ids of the strings.
+
+    Raises:
+        CheckpointError: If the pieces are not those of byte-level BPE, numbered without a gap.
+    """
+    values = json.loads(tokenizer.to_str())
+    values |= {"added_tokens": [], "post_processor": None}
+    plain = Tokenizer.from_str(json.dumps(values))
+    pieces = plain.get_vocab()
+    if sorted(pieces.values()) != list(range(len(pieces))):
+        raise CheckpointError("the pieces of its text tokenizer are not numbered without a gap")
+    strange = [piece for piece in pieces if not _BYTE_OF_CHARACTER.keys() >= set(piece)]
+    if strange or not _BYTE_OF_CHARACTER.keys() <= pieces.keys():
+        example = f", such as {strange[0]!r}" if strange else ""
+        raise CheckpointError(f"its text tokenizer is not byte-level BPE: pieces of text{example}")
+    every = tokenizer.get_vocab(with_added_tokens=True)
+    return plain, {name: id_ for name, id_ in every.items() if name not in pieces}
 
 
 def load_ranks(path: Path) -> Tokenizer:

@@ -1,9 +1,11 @@
 """Where text, special and speech ids lie in the one vocabulary of the language model.
 
-The layout is ``[text | special | (reserved) | speech | (padding)]``:
+The layout is ``[text | (old) | special | (reserved) | speech | (padding)]``:
 
     0                 .. text_size - 1                    byte-level BPE pieces
-    text_size         .. text_size + 17                   the special ids below, in order
+    text_size         .. special_start_id - 1             other ids of a text model that was grown,
+                                                          never produced; none otherwise
+    special_start_id  .. special_start_id + 17            the special ids below, in order
     speech_start_id   .. speech_start_id + num_codes - 1  speech codes
     ...               .. size - 1                         rows that pad the matrices, never produced
 
@@ -38,7 +40,7 @@ SPECIAL_NAMES = (
     "begin_of_transcription",
     "end_of_transcription",
 )
-"""Special ids in the order in which GLM-4-Voice numbers them, right after the text ids."""
+"""Special ids in the order in which GLM-4-Voice numbers them."""
 
 
 def _special() -> Any:
@@ -54,12 +56,14 @@ class Vocabulary:
         num_codes: Number of speech codes, K.
         speech_start_id: The id of code 0.
         size: Rows of the embedding, padding included.
+        special_start_id: The first special id; ``None`` for right after the text ids.
     """
 
     text_size: int
     num_codes: int
     speech_start_id: int
     size: int
+    special_start_id: int | None = None
 
     endoftext: int = _special()
     gmask: int = _special()
@@ -77,7 +81,13 @@ class Vocabulary:
         """Check that the ranges do not overlap, then number the special ids."""
         if self.text_size < 1 or self.num_codes < 1:
             raise ConfigError("a vocabulary needs at least one text id and one speech code")
-        special_end = self.text_size + len(SPECIAL_NAMES)
+        special_start = self.text_size if self.special_start_id is None else self.special_start_id
+        if special_start < self.text_size:
+            raise ConfigError(
+                f"special ids start at {special_start}, inside the {self.text_size} text ids"
+            )
+        object.__setattr__(self, "special_start_id", special_start)
+        special_end = special_start + len(SPECIAL_NAMES)
         if self.speech_start_id < special_end:
             raise ConfigError(
                 f"speech ids start at {self.speech_start_id}, inside the text and special ids "
@@ -87,7 +97,7 @@ class Vocabulary:
         if self.size < speech_end:
             raise ConfigError(f"speech ids end at {speech_end}, past size {self.size}; raise size")
         for offset, name in enumerate(SPECIAL_NAMES):
-            object.__setattr__(self, name, self.text_size + offset)
+            object.__setattr__(self, name, special_start + offset)
 
     @classmethod
     def compact(cls, text_size: int, num_codes: int, *, multiple: int = 64) -> "Vocabulary":
@@ -106,9 +116,21 @@ class Vocabulary:
         return build(cls, values, where="vocabulary.")
 
     def to_dict(self) -> dict[str, int]:
-        """Return the four numbers that define the layout."""
-        names = ("text_size", "num_codes", "speech_start_id", "size")
+        """Return the numbers that define the layout."""
+        names = ["text_size", "num_codes", "speech_start_id", "size"]
+        if self.special_start_id != self.text_size:
+            names.append("special_start_id")
         return {name: asdict(self)[name] for name in names}
+
+    @property
+    def special_ids(self) -> range:
+        """The special ids, in the order of ``SPECIAL_NAMES``."""
+        return range(self.endoftext, self.endoftext + len(SPECIAL_NAMES))
+
+    @property
+    def speech_ids(self) -> range:
+        """The ids of the speech codes."""
+        return range(self.speech_start_id, self.speech_start_id + self.num_codes)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
