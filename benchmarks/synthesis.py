@@ -28,8 +28,8 @@ from typing import Any
 import torch
 
 from data_synth.documents import document_lines
-from data_synth.models import load_synthesis, model_folders
-from data_synth.plan import SynthesisConfig, make_plan, model_digests, read_plan, write_plan
+from data_synth.models import load_synthesis, model_digests, model_folders
+from data_synth.plan import SynthesisConfig, make_plan, read_plan, write_plan
 from data_synth.processes import children_of
 from data_synth.run import run
 from data_synth.shards import finished, read_mark

@@ -1,12 +1,12 @@
 """The models of a synthesis, from the folders a plan names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_synth.batch_lm import Engine, VllmEngine
 from data_synth.encoding import Encoding
 from data_synth.local_lm import LocalEngine
-from data_synth.plan import Plan, SynthesisConfig, model_digests
+from data_synth.plan import VOCABULARY, Plan, SynthesisConfig, folder_digest
 from data_synth.synthesis import Speaker, Synthesis
 from tokenizer.model import SpeechTokenizer
 from voiceglm.checkpoint import resolve
@@ -38,6 +38,17 @@ def model_folders(config: SynthesisConfig) -> dict[str, Path]:
     return {**parts, "text_to_token": speaks}
 
 
+def model_digests(folders: Mapping[str, Path]) -> dict[str, str]:
+    """Return a SHA-256 of the files of each model, and one of what the ids mean.
+
+    Raises:
+        CheckpointError: If the language model is damaged.
+    """
+    _, text_tokenizer, vocabulary, _ = read_language_model(folders["language_model"])
+    digests = {name: folder_digest(folder) for name, folder in folders.items()}
+    return {**digests, VOCABULARY: vocabulary.digest(text_tokenizer)}
+
+
 def check_models(plan: Plan) -> None:
     """Refuse models that are not those of the plan.
 
@@ -45,7 +56,7 @@ def check_models(plan: Plan) -> None:
         CheckpointError: If one is missing or another; it is named.
     """
     for name, digest in model_digests(model_folders(plan.config)).items():
-        if plan.models.get(name) != digest:
+        if plan.models.get(name, digest) != digest:  # older plans do not name the vocabulary
             raise CheckpointError(
                 f"{name} of {plan.config.model} is not the one the plan was made with; "
                 "bring it back or make a new plan"

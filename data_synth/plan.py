@@ -31,6 +31,7 @@ from voiceglm.errors import ConfigError, OutputError, SourceError
 from voiceglm.files import checksums, write_file
 
 PLAN = "plan.json"
+VOCABULARY = "vocabulary"  # beside the models, in what a plan says of them
 _PIECE, _PIECES = 1 << 20, 256  # bytes of a source that are compared, and how many such pieces
 
 
@@ -110,7 +111,7 @@ class Plan:
 
     Attributes:
         config: The settings.
-        models: SHA-256 of the files of the models.
+        models: SHA-256 of the files of the models, and of the vocabulary.
         sources: The files.
         shards: What is to be done.
         unreadable: Files that could not be read, with the reason.
@@ -162,7 +163,7 @@ def make_plan(paths: Sequence[Path], config: SynthesisConfig, models: Mapping[st
             stop = min(start + size, num_rows)
             place = places[number] if places else None
             shards.append(Shard(len(sources), start, stop, place, tuple(again[number])))
-        sources.append(SourceFile(str(path.resolve()), *_fingerprint(path), num_rows))
+        sources.append(SourceFile(str(path.resolve()), *fingerprint(path), num_rows))
     if not shards:
         reasons = "; ".join(unreadable.values()) or "the files are empty"
         raise SourceError(f"there is nothing to do: {reasons}")
@@ -240,19 +241,16 @@ def check_source(source: SourceFile) -> None:
     path = Path(source.path)
     if not path.is_file():
         raise SourceError(f"{path} is gone; the plan needs it")
-    if _fingerprint(path) != (source.size, source.digest):
+    if fingerprint(path) != (source.size, source.digest):
         raise SourceError(
             f"{path} has changed since the plan was made ({source.size} bytes then, "
             f"{path.stat().st_size} now); bring it back or make a new plan"
         )
 
 
-def model_digests(folders: Mapping[str, Path]) -> dict[str, str]:
-    """Return a SHA-256 of the files of each model."""
-    return {
-        name: hashlib.sha256(json.dumps(checksums(folder), sort_keys=True).encode()).hexdigest()
-        for name, folder in folders.items()
-    }
+def folder_digest(folder: Path) -> str:
+    """Return a SHA-256 of the files of a model."""
+    return hashlib.sha256(json.dumps(checksums(folder), sort_keys=True).encode()).hexdigest()
 
 
 def _duplicates(
@@ -272,7 +270,7 @@ def _duplicates(
     return found
 
 
-def _fingerprint(path: Path) -> tuple[int, str]:
+def fingerprint(path: Path) -> tuple[int, str]:
     """Return the size of a source and a hash, of all of it or of pieces from end to end."""
     size, digest = 0, hashlib.sha256()
     for part in (path, *companions(path)):

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from data_synth.claims import claimed
 from data_synth.dialogue_packs import Pack, left_out_of, make_pack, unmet_of, write_left_out
 from data_synth.dialogue_voices import EndpointConfig
-from data_synth.plan import model_digests
+from data_synth.plan import folder_digest
 from data_synth.speak import join_packs, pack_manifest
 from data_synth.speech_endpoint import address
 from data_synth.spoken_rows import RowWriter, Views
@@ -209,7 +209,7 @@ def _settings(written: Path, config: SpokenConfig) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {written}: {error.strerror}") from None
     folders = {part: resolve(config.model, part) for part in ("tokenizer", "language_model")}
-    models = {part: digest[:16] for part, digest in model_digests(folders).items()}
+    models = {part: folder_digest(folder)[:16] for part, folder in folders.items()}
     return {
         "texts": digest,
         **models,

@@ -80,6 +80,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.dry_run",
         "voiceglm.estimate_table",
         "voiceglm.workloads",
+        "voiceglm.language_run",
         "voiceglm.report",
         "voiceglm.evaluation",
         "voiceglm.doctor",

@@ -164,6 +164,12 @@ def _in_memory(tensor: Tensor) -> torch.dtype:
     return torch.bfloat16 if tensor.dtype == torch.bfloat16 else torch.float32
 
 
+def _untrained(config: LanguageModelConfig, vocabulary: Vocabulary, seed: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return config.network(vocabulary.size)
+
+
 @dataclass
 class ReplyCache:
     """The keys and values of the ids a conversation has been through; the caller owns it.
@@ -243,10 +249,14 @@ class VoiceLM:
     ) -> "VoiceLM":
         """Return an untrained model; the same seed gives the same weights."""
         vocabulary = Vocabulary.compact(text_tokenizer.get_vocab_size(), num_codes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = config.network(vocabulary.size)
+        network = _untrained(config, vocabulary, seed)
         return cls(network, config, vocabulary, text_tokenizer, prompt_format or PromptFormat())
+
+    @classmethod
+    def untrained(cls, config: LanguageModelConfig, *, like: "VoiceLM", seed: int = 0) -> "VoiceLM":
+        """Return an untrained model that reads and writes the ids of another."""
+        network = _untrained(config, like.vocabulary, seed)
+        return cls(network, config, like.vocabulary, like.text_tokenizer, like.prompt_format)
 
     @classmethod
     def grow(

@@ -221,6 +221,22 @@ class PromptWriter:
             raise ConfigError(f"a training row of kind {kind!r} lacks {error}") from None
         return self._view(_join(segments), row.get("learn", "both"))
 
+    def num_given(self, kind: str, ids: Sequence[int]) -> int:
+        """Return how many ids of a document of one piece of learning are given, not learned.
+
+        Args:
+            kind: ``asr`` or ``tts``; any other is learned whole.
+            ids: As :meth:`example` wrote them.
+
+        Raises:
+            ConfigError: If this is no document of that kind.
+        """
+        v = self.vocabulary
+        last = {"asr": v.begin_of_transcription, "tts": v.begin_of_audio}.get(kind, v.sop)
+        if last not in ids:
+            raise ConfigError(f"a document of {len(ids)} ids is none of kind {kind!r}")
+        return ids.index(last) + 1
+
     def _view(self, example: Example, learn: object) -> Example:
         """Leave one half of the labels, text or speech, or both."""
         if learn not in get_args(Learn):

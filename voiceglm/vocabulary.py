@@ -13,9 +13,13 @@ Speech ids are arithmetic and never pass through a string: the released text tok
 string for the last code, so anything that formats codes as text breaks it (docs/porting.md).
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from voiceglm.config import build
 from voiceglm.errors import ConfigError
@@ -131,6 +135,11 @@ class Vocabulary:
     def speech_ids(self) -> range:
         """The ids of the speech codes."""
         return range(self.speech_start_id, self.speech_start_id + self.num_codes)
+
+    def digest(self, text_tokenizer: Tokenizer) -> str:
+        """Return a SHA-256 of what every id means: the same where ids can be exchanged."""
+        pieces = sorted(text_tokenizer.get_vocab().items())
+        return hashlib.sha256(json.dumps([self.to_dict(), pieces]).encode()).hexdigest()
 
     @property
     def stop_ids(self) -> tuple[int, ...]:

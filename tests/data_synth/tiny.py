@@ -8,15 +8,8 @@ import torch
 
 from data_synth.batch_lm import Choice
 from data_synth.filters import FilterConfig
-from data_synth.models import model_folders
-from data_synth.plan import (
-    Plan,
-    SynthesisConfig,
-    make_plan,
-    model_digests,
-    read_plan,
-    write_plan,
-)
+from data_synth.models import model_digests, model_folders
+from data_synth.plan import Plan, SynthesisConfig, make_plan, read_plan, write_plan
 from data_synth.step import SynthesisStep
 from tokenizer.config import TokenizerConfig
 from tokenizer.model import SpeechTokenizer

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the plan and say what it holds."""
-    from data_synth.models import model_folders
-    from data_synth.plan import SynthesisConfig, make_plan, model_digests, write_plan
+    from data_synth.models import model_digests, model_folders
+    from data_synth.plan import SynthesisConfig, make_plan, write_plan
     from voiceglm.config import build
 
     config = build(SynthesisConfig, read_settings(args))
