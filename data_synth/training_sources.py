@@ -33,6 +33,7 @@ from voiceglm.documents import NAME, Documents, TokenFiles, write_token_files
 from voiceglm.errors import CheckpointError, SourceError
 from voiceglm.language_model import VoiceLM, read_language_model
 from voiceglm.prompt import IGNORED, Example
+from voiceglm.ranks import is_first, wait
 from voiceglm.train import read_examples
 
 _IDS, _TEXT, _KIND = "ids", "text", "kind"
@@ -116,9 +117,10 @@ class Opener:
         wire = [self.model.writer.opening("speech"), self.model.writer.opening("text")]
         key = json.dumps([meaning, prints, wire, self.row_length, kind]).encode()
         folder = self.cache / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}"
-        if not folder.is_dir():
+        if is_first() and not folder.is_dir():
             sys.stderr.write(f"{name}: being written as ids\n")
             write_token_files(folder, chain.from_iterable(self._read(each, kind) for each in files))
+        wait()  # the other processes of a training read what the first has written
         return self._mapped(name, [folder / NAME], "whole")
 
     def _read(self, path: Path, kind: str | None) -> Iterator[Example]:
@@ -132,14 +134,9 @@ class Opener:
         return self._texts(path)
 
     def _rows_of_ids(self, path: Path, kind: str) -> Iterator[Example]:
-        try:
-            with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH, columns=[_IDS]):
-                    for ids in batch.column(0).to_pylist():
-                        given = self.model.writer.num_given(kind, ids)
-                        yield Example(ids, [*[IGNORED] * given, *ids[given:]])
-        except (OSError, pyarrow.ArrowException) as error:
-            raise SourceError(f"cannot read {path}: {error}") from None
+        for ids in _ids_of(path):
+            given = self.model.writer.num_given(kind, ids)
+            yield Example(ids, [*[IGNORED] * given, *ids[given:]])
 
     def _texts(self, path: Path) -> Iterator[Example]:
         """Write documents as ids; what cannot be used is counted on stderr."""
@@ -171,6 +168,15 @@ def tokenizer_of(name_or_folder: str) -> Path | None:
 def _columns(path: Path) -> list[str]:
     try:
         return parquet.read_schema(path).names
+    except (OSError, pyarrow.ArrowException) as error:
+        raise SourceError(f"cannot read {path}: {error}") from None
+
+
+def _ids_of(path: Path) -> Iterator[list[int]]:
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH, columns=[_IDS]):
+                yield from batch.column(0).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise SourceError(f"cannot read {path}: {error}") from None
 

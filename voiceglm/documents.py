@@ -11,6 +11,7 @@ corpus of billions only the index is looked at when it is opened.
 """
 
 import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ class TokenFiles:
             )
         if learned is None:
             learned = np.arange(len(ids)) >= self._num_given(ids.tolist())
-        return Example(ids, np.where(learned, ids, IGNORED))
+        return Example(_compact(ids), _compact(np.where(learned, ids, IGNORED)))
 
 
 class _TokenFile:
@@ -210,6 +211,10 @@ def fitting(documents: Documents, longest: int, *, leave_out: bool, remedy: str)
         f"or longer than {longest} ids and left out\n"
     )
     return SelectedDocuments(documents, fits)
+
+
+def _compact(values: NDArray[np.int64]) -> array:
+    return array("i", values.astype("i").tobytes())
 
 
 def _beside(path: Path, end: str) -> Path:

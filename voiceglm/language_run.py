@@ -20,9 +20,10 @@ from voiceglm.language_config import LanguageModelConfig
 from voiceglm.language_model import PART, VoiceLM, language_model_json
 from voiceglm.lora import Adapter, LoraSettings
 from voiceglm.mixing import Portion
+from voiceglm.ranks import is_first, wait
 from voiceglm.runs import MODEL, TRAIN
 from voiceglm.train import LanguageTraining, Source, train_language_model
-from voiceglm.training import TrainConfig
+from voiceglm.train_config import TrainConfig
 
 ADAPTER, START, TOKENS = "adapter", "start.json", "tokens"
 _COMPANIONS = ("tokenizer", "decoder")
@@ -86,11 +87,13 @@ def carry_out(run: LanguageRun, folder: Path) -> Path:
     adapter = Adapter(model, run.lora, seed=run.train.seed) if run.lora else None
     train_language_model(model, sources, run.objective, run.train, folder / TRAIN)
     if adapter and run.lora and run.lora.keep == "adapter":
-        adapter.save(folder / ADAPTER, replace=True)
+        if is_first():
+            adapter.save(folder / ADAPTER, replace=True)
         return folder / ADAPTER
     if adapter:
         adapter.merge()
-    save_whole(model, folder / MODEL, companions=run.model)
+    if is_first():
+        save_whole(model, folder / MODEL, companions=run.model)
     return folder / MODEL
 
 
@@ -142,9 +145,9 @@ def _check_start(path: Path, model: VoiceLM, sources: Sequence[Source]) -> None:
             for source in sources
         ],
     }
-    if not path.is_file():
+    if not path.is_file() and is_first():
         write_file(path, f"{json.dumps(now, indent=1, ensure_ascii=False)}\n".encode())
-        return
+    wait()
     before = json.loads(path.read_bytes())
     if before["model"] != json.loads(json.dumps(now["model"])):
         raise ConfigError(

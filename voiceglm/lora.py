@@ -9,7 +9,7 @@ adapter reaches the embedding.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from torch import nn
 from voiceglm.checkpoint import read_shard
 from voiceglm.errors import CheckpointError, ConfigError, DependencyError
 from voiceglm.files import new_folder
-from voiceglm.language_config import GrownModelConfig
+from voiceglm.language_config import GrownModelConfig, Network
 from voiceglm.language_model import VoiceLM
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Adapter:
 
     def merge(self) -> None:
         """Add the adapters to the weights; the model's network is a plain one again."""
-        self._model.network = self._adapted.merge_and_unload()
+        self._model.network = cast(Network, self._adapted.merge_and_unload())
 
     def save(self, folder: Path, *, replace: bool = False) -> None:
         """Write the adapters alone, as peft does.
@@ -133,7 +133,7 @@ def merge(model: VoiceLM, folder: Path) -> None:
     if _shapes(expected) != _shapes(tensors):
         raise CheckpointError(f"{folder} is an adapter of another model than the one it is put on")
     set_state(adapted, tensors)
-    model.network = adapted.merge_and_unload()
+    model.network = cast(Network, adapted.merge_and_unload())
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:

@@ -46,8 +46,8 @@ def bucketed_batch(examples: Sequence[Example]) -> Batch:
     ids = torch.full((max(1, len(examples)), length), _PADDING_ID)
     labels = torch.full_like(ids, IGNORED)
     for row, example in enumerate(examples):
-        ids[row, : len(example)] = torch.as_tensor(example.ids)
-        labels[row, : len(example)] = torch.as_tensor(example.labels)
+        ids[row, : len(example)] = _tensor(example.ids)
+        labels[row, : len(example)] = _tensor(example.labels)
     return {"ids": ids, "labels": labels}
 
 
@@ -64,13 +64,17 @@ def packed_batch(rows: Sequence[Sequence[Example]], length: int) -> Batch:
         start = 0
         for example in documents:
             end = start + len(example)
-            ids[row, start:end] = torch.as_tensor(example.ids)
-            labels[row, start:end] = torch.as_tensor(example.labels)
+            ids[row, start:end] = _tensor(example.ids)
+            labels[row, start:end] = _tensor(example.labels)
             labels[row, start] = IGNORED
             positions[row, start:end] = torch.arange(len(example))
             start = end
         positions[row, start:] = torch.arange(length - start)
     return {"ids": ids, "labels": labels, "position_ids": positions}
+
+
+def _tensor(ids: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.asarray(ids, np.int64))
 
 
 def row_starts(lengths: Lengths, row_length: int) -> NDArray[np.int64]:

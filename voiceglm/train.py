@@ -131,9 +131,7 @@ def train_language_model(
     objective = Objective(model, config)
     try:
         with plain_attention(model.network.config):
-            fit(
-                objective, _Steps(batches, train.steps), _only, replace(train, batch_size=1), folder
-            )
+            fit(objective, batches, train, folder)
     finally:
         objective.release()
     model.network.float().eval()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from voiceglm.vocabulary import Vocabulary
 
 ROWS = 320  # of the embedding: more than there are ids
 CODES = 40
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": ROWS,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -47,7 +48,7 @@ def text_tokenizer() -> Tokenizer:
 
 def text_model(folder: Path, kind: str, shard: str = "5GB") -> Path:
     torch.manual_seed(0)
-    network = NETWORKS[kind](ARCHITECTURES[kind])  # type: ignore[arg-type]
+    network = NETWORKS[kind](ARCHITECTURES[kind])
     network.save_pretrained(folder, max_shard_size=shard)
     text_tokenizer().save(str(folder / "tokenizer.json"))
     return folder
