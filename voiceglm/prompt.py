@@ -18,7 +18,8 @@ is given:
     streaming    ({text and speech interleaved 13 : 26}<|endoftext|>)
     interleaved  ({segment}{segment}...<|endoftext|>), each segment all text or all speech
     text         ({text}<|endoftext|>)
-    dialogue     the turns above; each reply and the id that ends it are learned
+    dialogue     the turns above; each reply and the id that ends it are learned, of a reply without
+                 speech only its text: to learn its end would be to learn to fall silent
 
 Of what is learned a row may ask for one half (``learn``): ``"text"`` leaves every speech id out,
 ``"speech"`` everything else, so the special ids, that of the end of a turn too, are text. Seen once
@@ -284,14 +285,16 @@ class PromptWriter:
         mode: Mode = "speech" if "codes" in turns[0] else "text"
         opening = self.opening(mode, row.get("instructions") or "")
         segments: list[Segment] = [(opening, False)]
+        speaks = False  # the reply before
         for asked, answered in zip(turns[::2], turns[1::2], strict=True):
             spoken = "codes" in asked
             turn = self.speech_turn(asked["codes"]) if spoken else self.text_turn(asked["text"])
             # The <|user|> that opens this turn is what ended the reply before it.
-            learned = len(segments) > 1
-            segments += [(turn[:1], learned), (turn[1:], False)]
-            segments.append((self.reply(answered["text"], answered.get("codes", ())), True))
-        return [*segments, ([self.vocabulary.user], True)]
+            segments += [(turn[:1], speaks), (turn[1:], False)]
+            codes = answered.get("codes", ())
+            segments.append((self.reply(answered["text"], codes), True))
+            speaks = len(codes) > 0
+        return [*segments, ([self.vocabulary.user], speaks)]
 
     def _document(self, ids: list[int]) -> list[Segment]:
         v = self.vocabulary

@@ -10,11 +10,11 @@ Input is JSON lines (UTF-8), one training row each; ``codes`` are speech codes, 
     {"kind": "dialogue", "turns": [{"codes": [...]} or {"text": "..."},
                                    {"text": "...", "codes": [...]}, ...]}
 
-The turns of a dialogue alternate between the user's and the replies; a reply may lack ``codes``.
-``instructions`` of a dialogue stand in its system text, for models that follow any. With ``learn``
-a row of any kind is for its text (``"text"``) or its speech (``"speech"``) alone. Any further
-fields of a row are ignored. ``voiceglm.prompt`` says which ids a row becomes and which of them are
-learned.
+The turns of a dialogue alternate between the user's and the replies; a reply may lack ``codes``,
+its end is not learned then. ``instructions`` of a dialogue stand in its system text, for models
+that follow any. With ``learn`` a row of any kind is for its text (``"text"``) or its speech
+(``"speech"``) alone. Any further fields of a row are ignored. ``voiceglm.prompt`` says which ids a
+row becomes and which of them are learned.
 
 A run mixes any number of sources, each with its exact share of the ids (``voiceglm.mixing``).
 Pre-training and fine-tuning are runs of the same function, the second from the first's model.

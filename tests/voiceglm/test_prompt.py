@@ -122,7 +122,7 @@ def test_a_dialogue_learns_each_reply_and_what_ends_it() -> None:
     example = WRITER.example(row)
     second = "<user>\ntwo<assistant>streaming_transcription\nis<user>"
     assert spell(example.ids) == f"{OPENING}{TURN}four{{7}}{{0}}{second}"
-    assert learned(example) == "four{7}{0}<user>is<user>"
+    assert learned(example) == "four{7}{0}<user>is", "the end of a silent reply is not learned"
 
 
 def test_a_dialogue_is_the_prompt_that_chat_writes() -> None:
@@ -139,7 +139,7 @@ def test_the_two_views_of_a_dialogue_share_its_labels_out() -> None:
     both, text, speech = (WRITER.example({**row, "learn": v}) for v in ("both", "text", "speech"))
     assert both == WRITER.example(row), "both is what a row without the field means"
     assert both.ids == text.ids == speech.ids, "what is not learned is still read"
-    assert learned(text) == "four<user>is<user>", "the end of a turn is text"
+    assert learned(text) == "four<user>is", "the end of a turn is text"
     assert learned(speech) == "{7}{0}"
     for whole, *halves in zip(both.labels, text.labels, speech.labels, strict=True):
         assert sorted(halves) == sorted((IGNORED, whole)), "each label is in exactly one view"
