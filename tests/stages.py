@@ -36,7 +36,7 @@ from voiceglm.packing import BatchPlan
 from voiceglm.prompt import PromptFormat
 from voiceglm.ranks import is_first, wait
 from voiceglm.text_tokenizer import train_text_tokenizer
-from voiceglm.train import LanguageTraining, Source, train_language_model
+from voiceglm.train import LanguageTraining, read_source, train_language_model
 from voiceglm.train_config import TrainConfig
 
 LETTERS = "abcd"
@@ -132,9 +132,8 @@ def language_model(folder: Path) -> Mapping[str, Tensor]:
     objective = LanguageTraining(
         speech_loss_weight=0.5, plan=BatchPlan(ids_per_batch=512, row_length=64)
     )
-    trained = train_language_model(
-        model, [Source(rows)], objective, TRAIN, folder / "language_model"
-    )
+    source = read_source(rows, model.writer)
+    trained = train_language_model(model, [source], objective, TRAIN, folder / "language_model")
     return trained.network.state_dict()
 
 

@@ -1,8 +1,10 @@
 """Ids are arithmetic, and ranges never overlap."""
 
 import pytest
+from tokenizers import Tokenizer
 
 from voiceglm.errors import ConfigError
+from voiceglm.text_tokenizer import train_text_tokenizer
 from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
 
 
@@ -58,3 +60,25 @@ def test_overlaps_are_refused() -> None:
         Vocabulary(text_size=300, num_codes=4, speech_start_id=318, size=320)
     with pytest.raises(ConfigError, match="at least one"):
         Vocabulary(text_size=0, num_codes=4, speech_start_id=318, size=400)
+
+
+def test_special_ids_may_lie_behind_the_rows_of_a_text_model() -> None:
+    vocabulary = Vocabulary(100, 8, 138, 192, special_start_id=120)
+    assert vocabulary.special_ids == range(120, 138)
+    assert vocabulary.speech_ids == range(138, 146)
+    assert not any(vocabulary.is_text(id_) for id_ in range(100, 192))
+    assert Vocabulary.from_dict(vocabulary.to_dict()) == vocabulary
+    assert "special_start_id" not in Vocabulary.compact(100, 8).to_dict()
+    with pytest.raises(ConfigError, match="special ids start at 99, inside the 100 text ids"):
+        Vocabulary(100, 8, 138, 192, special_start_id=99)
+    with pytest.raises(ConfigError, match="speech ids start at 130, inside"):
+        Vocabulary(100, 8, 130, 192, special_start_id=120)
+
+
+def test_a_digest_is_that_of_what_ids_mean() -> None:
+    texts = [train_text_tokenizer([said] * 5, 300) for said in ("two plus two", "a green hill")]
+    layouts = [Vocabulary.compact(300, 8), Vocabulary.compact(300, 9)]
+    digests = {layout.digest(text) for layout in layouts for text in texts}
+    assert len(digests) == 4
+    again = Tokenizer.from_str(texts[0].to_str())
+    assert layouts[0].digest(again) == layouts[0].digest(texts[0])
