@@ -21,9 +21,10 @@ from voiceglm.language_model import PART, VoiceLM, language_model_json
 from voiceglm.lora import Adapter, LoraSettings
 from voiceglm.mixing import Portion
 from voiceglm.ranks import is_first, wait
-from voiceglm.runs import MODEL, TRAIN
+from voiceglm.runs import MODEL
 from voiceglm.train import LanguageTraining, Source, train_language_model
 from voiceglm.train_config import TrainConfig
+from voiceglm.training import TRAIN
 
 ADAPTER, START, TOKENS = "adapter", "start.json", "tokens"
 _COMPANIONS = ("tokenizer", "decoder")

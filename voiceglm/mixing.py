@@ -119,12 +119,10 @@ class Interleaving:
                 source[which], count[which] = first, counted
                 continue
             middle = (first + last) // 2
-            left, whole = (
-                self._ends[middle] - self._ends[first],
-                self._ends[last] - self._ends[first],
-            )
-            before = (counted * left + whole // 2) // max(whole, 1)
-            turns = ((counted + 1) * left + whole // 2) // max(whole, 1) > before
+            start, fork, end = (int(self._ends[n]) for n in (first, middle, last))
+            left, whole = fork - start, max(end - start, 1)
+            before = (counted * left + whole // 2) // whole
+            turns = ((counted + 1) * left + whole // 2) // whole > before
             forks.append((first, middle, which[turns], before[turns]))
             forks.append((middle, last, which[~turns], (counted - before)[~turns]))
         return source, count
