@@ -4,15 +4,24 @@ import json
 import os
 import signal
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data_synth.ledger import LOG, Progress
 from data_synth.ray_run import run_on_ray
 from data_synth.run import run
-from tests.data_synth.tiny import corpus_of, documents, planned, tiny_config, tiny_model
-from voiceglm.errors import ConfigError, DependencyError
+from tests.data_synth.tiny import corpus_of, documents, make, planned, tiny_config, tiny_model
+from voiceglm.errors import (
+    ConfigError,
+    DependencyError,
+    EngineError,
+    OutputError,
+    SynthesisError,
+)
 
 SHARDS = 6
 
@@ -69,6 +78,84 @@ def making() -> list[int]:
         except OSError:
             continue
     return found
+
+
+class CrashedError(Exception):
+    """What Ray raises when a process of its own was killed."""
+
+
+class TaskError(Exception):
+    """What Ray raises when a task raised."""
+
+    def __init__(self, cause: Exception):
+        super().__init__(f"a traceback\n{cause}")
+        self.cause = cause
+
+
+class FakeRay(types.ModuleType):
+    """What of Ray is used, in this process; shards fail as they are told to."""
+
+    def __init__(self, failures: dict[int, list[Exception]]):
+        super().__init__("ray")
+        self.exceptions = types.SimpleNamespace(WorkerCrashedError=CrashedError)
+        self.failures = failures
+        self.most_at_once = 0
+        self.is_over = False
+
+    def init(self, **options: object) -> None:
+        assert options["ignore_reinit_error"]
+
+    def remote(self, **options: object) -> Callable[[Any], Any]:
+        assert options["max_retries"] == 0, "the ledger decides"
+        return lambda function: types.SimpleNamespace(remote=lambda *given: (function, *given))
+
+    def wait(self, refs: list[Any], **options: object) -> tuple[list[Any], list[Any]]:
+        self.most_at_once = max(self.most_at_once, len(refs))
+        return refs[:1], refs[1:]
+
+    def get(self, ref: Any) -> tuple[float, int]:
+        function, folder, number = ref
+        if failures := self.failures.get(number):
+            raise failures.pop(0)
+        return function(folder, number)
+
+    def shutdown(self) -> None:
+        self.is_over = True
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    fake = FakeRay({})
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
+
+
+def test_shards_that_fail_are_made_again_or_given_up(
+    tmp_path: Path, model: Path, texts: Path, ray: FakeRay
+) -> None:
+    folder = tmp_path / "corpus"
+    planned(folder, [texts], tiny_config(model))
+    ray.failures |= {1: [CrashedError()], 4: [TaskError(EngineError("lost"))] * 3}
+    progress = run_on_ray(folder, 2, {})
+    assert (progress.done, progress.failed) == (SHARDS - 1, {4: "lost"})
+    assert ray.most_at_once == 2
+    assert ray.is_over
+    assert run_on_ray(folder, 2, {}).done == SHARDS
+    planned(tmp_path / "alone", [texts], tiny_config(model))
+    make(tmp_path / "alone", backwards=True)
+    assert corpus_of(folder) == corpus_of(tmp_path / "alone")
+
+
+def test_what_would_stop_every_shard_ends_the_run(
+    tmp_path: Path, model: Path, texts: Path, ray: FakeRay
+) -> None:
+    folder = tmp_path / "corpus"
+    planned(folder, [texts], tiny_config(model))
+    ray.failures |= {1: [TaskError(OutputError("cannot write x: no space left"))]}
+    with pytest.raises(SynthesisError, match=r"no space left .*run again to go on"):
+        run_on_ray(folder, 1, {})
+    assert ray.is_over
+    assert run_on_ray(folder, 1, {}).done == SHARDS
 
 
 def test_without_ray_it_is_said(
