@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from decoder.config import FlowConfig, VocoderConfig
 from decoder.discriminators import (
@@ -35,6 +35,7 @@ from tokenizer.model import SpeechTokenizer
 from tokenizer.quantizer import Quantized, Quantizer
 from tokenizer.train import TokenizerTrainConfig
 from voiceglm.errors import ConfigError
+from voiceglm.language_config import GrownModelConfig
 from voiceglm.packing import BatchPlan
 from voiceglm.recipe_config import Expected, LanguageRecipe, LanguageStage, RecipeConfig
 from voiceglm.train_config import TrainConfig
@@ -340,14 +341,15 @@ def new_network(recipe: LanguageRecipe, rows: int) -> PreTrainedModel:
     """Build the language model's network with so many rows, on the device of the context.
 
     Raises:
-        ConfigError: If transformers knows no such architecture.
+        ConfigError: If its architecture is incomplete, or of a kind that cannot be grown.
     """
     if recipe.model is not None:
         return recipe.model.network(rows)
+    sizes = recipe.architecture
     try:
-        config = AutoConfig.for_model(**{**recipe.architecture, "vocab_size": rows})
-        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-    except (ValueError, TypeError) as error:
+        length = int(sizes["max_position_embeddings"])
+        return GrownModelConfig(architecture=sizes, context_length=length).network(rows)
+    except (KeyError, ValueError, TypeError) as error:
         raise ConfigError(f"language_model.architecture cannot be built: {error}") from None
 
 

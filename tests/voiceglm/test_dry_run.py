@@ -9,6 +9,7 @@ import pytest
 from voiceglm.cli import main
 from voiceglm.dry_run import GB, Estimate, dry_run
 from voiceglm.errors import ConfigError
+from voiceglm.growth import grown_vocabulary
 from voiceglm.recipe_config import Expected, Machine, load_recipe
 from voiceglm.workloads import vocabulary_rows
 
@@ -59,6 +60,18 @@ def test_the_language_model_is_the_text_model_and_its_new_rows(name: str) -> Non
     assert 0 <= rows - sizes["vocab_size"] - recipe.num_codes < 18 + 64
 
 
+def test_a_grown_vocabulary_has_the_rows_it_will_have() -> None:
+    small, large = (load_recipe(name).language_model for name in ("small", "9b"))
+    # As their tokenizers come: Qwen's without our special ids, GLM-4's with ten of them.
+    first = ["<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"]
+    first += [f"<|{name}|>" for name in ("system", "user", "assistant", "observation")]
+    glm = {name: large.text_vocabulary + number for number, name in enumerate(first)}
+    for recipe, added, codes in ((small, {}, 8_192), (large, glm, 16_384)):
+        rows = recipe.architecture["vocab_size"]
+        grown = grown_vocabulary(recipe.text_vocabulary, added, rows, codes)
+        assert vocabulary_rows(recipe, codes) == grown.size
+
+
 def test_the_synthesis_takes_the_published_gpu_hours() -> None:
     # 455B ids at 25,000 a second are 5,060 hours of an H800.
     assert estimates("9b")["interleaving"].gpu_hours == pytest.approx(5_060, rel=0.01)
@@ -70,6 +83,41 @@ def test_pretraining_reads_the_published_ids() -> None:
     # 6 N D, what attention adds at 8,192 ids, and a third more for layers computed twice.
     by_hand = 6 * found.parts["layers"] * found.amount * 4 / 3
     assert 1.0 < found.flop / by_hand < 1.5
+
+
+TINY = [
+    "machine={gpus: 1, gpu_memory: 1.0}",
+    "tokenizer.model.encoder={width: 32, num_heads: 2, feedforward_width: 64, num_layers: 4,"
+    " max_frames: 1500, pool_after: 2, quantize_after: 2, encoder_only: false}",
+    "tokenizer.model.quantizer.codebook_size=64",
+    "tokenizer.model.recognizer.num_layers=1",
+    "tokenizer.train.batch_size=4",
+    "flow.model.num_codes=64",
+    "flow.model.encoder={dim: 32, num_heads: 2, hidden_dim: 64, num_layers: 1}",
+    "flow.model.estimator={channels: [32], num_blocks: 1, num_mid_blocks: 1, num_heads: 2,"
+    " head_dim: 16}",
+    "flow.train.batch_size=4",
+    "language_model.architecture.hidden_size=32",
+    "language_model.architecture.num_hidden_layers=2",
+    "language_model.architecture.num_attention_heads=4",
+    "language_model.architecture.intermediate_size=64",
+    "language_model.architecture.head_dim=8",
+    "language_model.architecture.vocab_size=200",
+    "language_model.text_vocabulary=180",
+    "language_model.pretraining.objective.plan={ids_per_batch: 256, row_length: 128,"
+    " batching: packed}",
+]
+
+
+@pytest.mark.parametrize("name", ["small", "9b"])
+def test_every_size_in_a_recipe_is_obeyed(name: str) -> None:
+    recipe = load_recipe(name, TINY)
+    stages = ["tokenizer", "flow", "pretraining"]
+    found = {e.stage: e for e in dry_run(recipe, recipe.machine, "ddp", stages)}
+    assert found["pretraining"].parts["vocabulary"] % 32 == 0
+    assert 200 + 64 <= vocabulary_rows(recipe.language_model, 64) < 200 + 64 + 18 + 64
+    assert found["tokenizer"].parts["encoder"] < 200_000
+    assert all(e.fits and e.parameters < 4_000_000 for e in found.values())
 
 
 def one(stage: str, machine: Machine | None = None, *settings: str) -> Estimate:
