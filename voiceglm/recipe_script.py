@@ -208,4 +208,5 @@ def _mix(stage: LanguageStage, corpora: Corpora, folder: Path) -> Iterator[dict[
             yield {"path": str(path), "share": share / len(places[kind])}
     for kind, epochs in stage.epochs.items():
         for path in places[kind]:
-            yield {"path": str(path), "epochs": float(epochs)}
+            # The steps of the stage say how often; of the epochs only their ratio is left.
+            yield {"path": str(path), "weight": float(epochs)}

@@ -47,7 +47,7 @@ def test_pretraining_mixes_sources_and_finetuning_goes_on_from_it(
     pretrain = ["lm", "pretrain", "-o", "pretrained", "--model", str(model), *QUICK, "--set", mix]
     assert main(pretrain) == 0
     captured = capsys.readouterr()
-    assert captured.out.endswith("pretrained/model\n")
+    assert captured.out == "pretrained/model\n"
     assert "texts.jsonl: 9 documents" in captured.err
     assert "30.00% of the run" in captured.err
     assert "sizes" in Path("pretrained/config.yaml").read_text()
@@ -67,7 +67,7 @@ def test_pretraining_mixes_sources_and_finetuning_goes_on_from_it(
     sft = ["lm", "sft", "rows.jsonl", "-o", "tuned", "--model", "pretrained/model", *QUICK]
     assert main([*sft, "--lora", "--set", "lora.keep=adapter"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.endswith("tuned/adapter\n")
+    assert captured.out == "tuned/adapter\n"
     assert "voiceglm lm merge tuned/adapter" in captured.err
     assert (
         main(["lm", "merge", "tuned/adapter", "-o", "merged", "--model", "pretrained/model"]) == 0

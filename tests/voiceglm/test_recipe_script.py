@@ -106,7 +106,7 @@ def test_shares_and_epochs_reach_the_mix(run: Path) -> None:
     by_name = {Path(source["path"]).name: source["share"] for source in mix}
     assert by_name["asr"] == by_name["tts"]
     assert by_name["texts.parquet"] == pytest.approx(0.3, abs=0.02)
-    answers = {source["path"]: source["epochs"] for source in settings(run, "finetuning")["mix"]}
+    answers = {source["path"]: source["weight"] for source in settings(run, "finetuning")["mix"]}
     assert answers["ds.jsonl"] == 5 * answers["dt.jsonl"]
 
 

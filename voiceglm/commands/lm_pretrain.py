@@ -3,7 +3,10 @@
 import argparse
 
 from voiceglm.commands.language_training import add_language_arguments, run_language_training
-from voiceglm.commands.training import recipe_settings
+
+_STANDARD = {
+    "train": {"steps": 2_000, "peak_lr": 3e-4, "beta2": 0.95, "weight_decay": 0.1},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on."""
-    return run_language_training(args, recipe_settings("nano", "language_model", "pretraining"))
+    return run_language_training(args, _STANDARD)

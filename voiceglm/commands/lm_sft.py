@@ -3,9 +3,11 @@
 import argparse
 
 from voiceglm.commands.language_training import add_language_arguments, run_language_training
-from voiceglm.commands.training import recipe_settings
 
-_ADAPTED = {"peak_lr": 2e-4, "muon_lr": None}  # of adapters: AdamW, as they were published
+_STANDARD = {
+    "train": {"steps": 1_000, "peak_lr": 5e-5, "beta2": 0.95, "weight_decay": 0.1},
+}
+_ADAPTED = {"peak_lr": 2e-4}  # adapters begin at nothing and bear a higher rate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on."""
-    standard = recipe_settings("nano", "language_model", "finetuning")
     if args.lora:
-        standard = {**standard, "train": {**standard["train"], **_ADAPTED}, "lora": {}}
-    return run_language_training(args, standard)
+        adapted = {"train": {**_STANDARD["train"], **_ADAPTED}, "lora": {}}
+        return run_language_training(args, adapted)
+    return run_language_training(args, _STANDARD)
