@@ -24,8 +24,8 @@ class ErrorRate:
 
 
 def plain(text: str) -> str:
-    """Strip case and punctuation: what two transcripts are compared by."""
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+    """Strip case, punctuation and digits: what two transcripts are compared by, in any script."""
+    return " ".join(re.sub(r"[^\w' ]|[0-9_]", " ", text.lower()).split())
 
 
 def character_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:

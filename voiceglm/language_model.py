@@ -24,11 +24,10 @@ from voiceglm.errors import CheckpointError, ConfigError
 from voiceglm.interleave import REPLY, Kind, Layout
 from voiceglm.language_config import LanguageModelConfig
 from voiceglm.prompt import PromptFormat, PromptWriter
-from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
+from voiceglm.text_tokenizer import TOKENIZER_FILE, TextStream, load_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
 PART = "language_model"
-TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
