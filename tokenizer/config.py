@@ -86,7 +86,7 @@ class QuantizerConfig:
 
     kind: Literal["ema", "fsq", "simvq"] = "ema"
     """``ema``: entries that follow the frames assigned to them, as released. ``fsq``: a few scalars
-    rounded to levels, which cannot collapse. ``simvq``: one learned map of a frozen codebook."""
+    rounded to levels. ``simvq``: one learned map of a frozen codebook."""
     codebook_size: int = 16_384
     levels: tuple[int, ...] | None = None
     """FSQ only: levels of each scalar, 3 or more; their product is ``codebook_size``."""

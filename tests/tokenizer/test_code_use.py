@@ -95,7 +95,7 @@ def test_a_collapse_is_a_share_of_what_was_possible(tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith(
         "the codebook has collapsed at step 300: 4 of 100 codes in the last 100 steps, "
-        "collapse.min_share asks for 5 %; the last checkpoint is kept; try quantizer.kind fsq"
+        "collapse.min_share asks for 5 %; the last checkpoint is kept; try quantizer.kmeans_init"
     )
     assert "\n" not in message
     few = torch.zeros(100).long()
