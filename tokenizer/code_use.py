@@ -134,6 +134,7 @@ class CodeUse(Gauge):
         raise TrainingError(
             f"the codebook has collapsed at step {step}: {used} of {possible:,} codes "
             f"in the last {config.window_steps} steps, collapse.min_share asks for "
-            f"{100 * config.min_share:g} %; the last checkpoint is kept; try quantizer.kmeans_init, "
-            "a higher quantizer.revive_below, a lower train.peak_lr or quantizer.kind fsq"
+            f"{100 * config.min_share:g} %; the last checkpoint is kept; try "
+            "quantizer.kmeans_init, a higher quantizer.revive_below, a lower train.peak_lr or "
+            "quantizer.kind fsq"
         )
