@@ -95,7 +95,7 @@ def tokenizer(folder: Path) -> Mapping[str, Tensor]:
     augmentation = AugmentationConfig(speed_probability=0.5)
     config = TokenizerTrainConfig(model=model, train=TRAIN, augmentation=augmentation)
     utterances = read_manifest(sung(folder / "sung"))
-    return train_tokenizer(utterances, config, folder / "tokenizer").state_dict()
+    return train_tokenizer([utterances], config, folder / "tokenizer").state_dict()
 
 
 def flow(folder: Path) -> Mapping[str, Tensor]:

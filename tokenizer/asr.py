@@ -5,19 +5,21 @@ Letters used in shapes below:
     B  batch
     C  codes, 12.5 per second
     D  channels
-    U  text ids
+    U  labels: characters or text ids
     V  text vocabulary
 
-Two recognizers share one interface. CTC converges within minutes on a small machine; the attention
-decoder is the published objective (GLM-4-Voice, arXiv 2412.02612, section 2.1).
+CTC converges within minutes on a small machine; the attention decoder is the published objective
+(GLM-4-Voice, arXiv 2412.02612, section 2.1). Both can be trained on the same states.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import WhisperConfig
+from transformers import DynamicCache, EncoderDecoderCache, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
 from tokenizer.config import RecognizerConfig
@@ -26,13 +28,32 @@ from voiceglm.errors import ConfigError
 from voiceglm.ranks import mean_over_ranks
 
 IGNORED = -100  # a label that is padding
+AUTO_ALPHABET = "auto"  # a setting that training replaces by the letters of the texts
+_IDS_PER_CODE = 2  # a text has no more ids: 25 a second
 
 
 class Recognizer(Protocol):
     """Reads text off encoder states."""
 
-    def loss(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, (): states (B, C, D), mask (B, C), labels (B, U)."""
+    def targets(self, text: str) -> dict[str, list[int]]:
+        """Return what is to be predicted of a text, under the names :meth:`losses` expects."""
+        ...
+
+    def losses(
+        self, states: Tensor, mask: Tensor, targets: Mapping[str, Tensor], weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return ``text_loss``, the mean over labels, and what it is made of.
+
+        Args:
+            states: (B, C, D).
+            mask: (B, C), True where a code is real.
+            targets: Each (B, U), -100 where padding.
+            weights: (B,), what each text counts; ``None``: 1.
+        """
+        ...
+
+    def read(self, states: Tensor, mask: Tensor) -> list[str]:
+        """Write the text down."""
         ...
 
 
@@ -47,18 +68,26 @@ class CtcRecognizer(nn.Module):
         self.alphabet = config.alphabet
         self.upsample = config.upsample
         self.project = nn.Linear(width, config.upsample * (len(config.alphabet) + 1))
+        self._numbers = {letter: n for n, letter in enumerate(config.alphabet, start=1)}
 
     def labels(self, text: str) -> list[int]:
         """Spell text: characters outside the alphabet become one space. Blank is 0."""
-        known = [letter if letter in self.alphabet else " " for letter in text.lower()]
-        return [self.alphabet.index(letter) + 1 for letter in " ".join("".join(known).split())]
+        known = "".join(letter if letter in self._numbers else " " for letter in text.lower())
+        spelled = " ".join(known.split())
+        return [self._numbers[letter] for letter in spelled if letter in self._numbers]
+
+    def targets(self, text: str) -> dict[str, list[int]]:
+        """Return the text's ``labels``."""
+        return {"labels": self.labels(text)}
 
     def log_probabilities(self, states: Tensor) -> Tensor:
         """Score characters: (B, C, D) -> (B, C * upsample, 1 + alphabet), log scale."""
         logits = self.project(states).float()
         return logits.unflatten(2, (self.upsample, -1)).flatten(1, 2).log_softmax(2)
 
-    def loss(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def loss(
+        self, states: Tensor, mask: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Return the negative log likelihood per character, ()."""
         scores = self.log_probabilities(states).transpose(0, 1)  # (C * upsample, B, V)
         counts = (labels != IGNORED).sum(1)
@@ -70,7 +99,13 @@ class CtcRecognizer(nn.Module):
             reduction="none",
             zero_infinity=True,
         )
-        return mean_over_ranks(losses.sum(), counts.sum())
+        return _per_label(losses, counts, weights)
+
+    def losses(
+        self, states: Tensor, mask: Tensor, targets: Mapping[str, Tensor], weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return ``text_loss``; see :class:`Recognizer`."""
+        return {"text_loss": self.loss(states, mask, targets["labels"], weights)}
 
     def read(self, states: Tensor, mask: Tensor) -> list[str]:
         """Write the most probable characters down, repeats and blanks removed."""
@@ -84,48 +119,165 @@ class CtcRecognizer(nn.Module):
 
 
 class AttentionRecognizer(nn.Module):
-    """Whisper's text decoder over the encoder states; output weights tied to its embedding."""
+    """Whisper's text decoder over the encoder states; output weights tied to its embedding.
 
-    def __init__(self, config: RecognizerConfig, encoder: WhisperConfig):
+    Args:
+        config: Ids with a meaning of their own.
+        layers: Sizes of the decoder.
+    """
+
+    def __init__(self, config: RecognizerConfig, layers: WhisperConfig):
         super().__init__()
-        self.start_id, self.pad_id = config.start_id, config.pad_id
-        self.decoder = WhisperDecoder(encoder)
+        self.config = config
+        self.layer_config = layers
+        self.decoder = WhisperDecoder(layers)
+        self.text_tokenizer: Tokenizer | None = None
+
+    def labels(self, text: str) -> list[int]:
+        """Return the ids of a text from behind the start to the end, cut to the positions."""
+        ids = self._text_tokenizer().encode(text, add_special_tokens=False).ids
+        whole = [*self.config.prefix_ids, *ids, self.config.end_id] if ids else []
+        return whole[: self.config.max_text_ids]
+
+    def targets(self, text: str) -> dict[str, list[int]]:
+        """Return the text's ``labels``."""
+        return {"labels": self.labels(text)}
 
     def logits(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Score each text id given those before it: -> (B, U, V)."""
         shifted = labels.roll(1, dims=1)
-        shifted = shifted.masked_fill(shifted == IGNORED, self.pad_id)
-        shifted[:, 0] = self.start_id
-        decoder, length = self.decoder, shifted.shape[1]
-        earlier = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-        past, heard = additive_bias(earlier[None, None]), additive_bias(mask[:, None, None, :])
-        hidden = decoder.embed_tokens(shifted) + decoder.embed_positions(shifted)
+        shifted = shifted.masked_fill(shifted == IGNORED, self.config.pad_id)
+        shifted[:, 0] = self.config.start_id
+        return self._score(shifted, states, mask)
+
+    def _score(
+        self, ids: Tensor, states: Tensor, mask: Tensor, past: EncoderDecoderCache | None = None
+    ) -> Tensor:
+        """Score what follows each of some ids: (B, U) -> (B, U, V).
+
+        Args:
+            ids: Behind those the past has seen.
+            states: (B, C, D).
+            mask: (B, C).
+            past: Keys and values of earlier ids and of the states; grows by these ids.
+        """
+        decoder = self.decoder
+        first = past.get_seq_length() if past is not None else 0
+        places = torch.arange(first + ids.shape[1], device=ids.device)
+        earlier = places[None, :] <= places[first:, None]  # (U, all of them)
+        before, heard = additive_bias(earlier[None, None]), additive_bias(mask[:, None, None, :])
+        hidden = decoder.embed_tokens(ids) + decoder.embed_positions.weight[places[first:]]
         # transformers' own pass over these layers takes no mask of the encoder's padding.
         for layer in decoder.layers:
-            hidden = layer(hidden, past, states, encoder_attention_mask=heard, use_cache=False)
+            hidden = layer(
+                hidden,
+                before,
+                states,
+                encoder_attention_mask=heard,
+                past_key_values=past,
+                use_cache=past is not None,
+            )
         return F.linear(decoder.layer_norm(hidden), decoder.embed_tokens.weight)
 
-    def loss(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def loss(
+        self, states: Tensor, mask: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Return the mean cross-entropy over text ids, ()."""
         logits = self.logits(states, mask, labels)
-        total = F.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        losses = F.cross_entropy(
+            logits.transpose(1, 2).float(), labels, ignore_index=IGNORED, reduction="none"
         )
-        return mean_over_ranks(total, (labels != IGNORED).sum())
+        counts = (labels != IGNORED).sum(1)
+        return _per_label(losses.sum(1), counts, weights)
+
+    def losses(
+        self, states: Tensor, mask: Tensor, targets: Mapping[str, Tensor], weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return ``text_loss``; see :class:`Recognizer`."""
+        return {"text_loss": self.loss(states, mask, targets["labels"], weights)}
+
+    def read(self, states: Tensor, mask: Tensor) -> list[str]:
+        """Write the most probable id down, one after the other."""
+        text_tokenizer = self._text_tokenizer()
+        return [
+            text_tokenizer.decode([i for i in row if text_tokenizer.id_to_token(i)]).strip()
+            for row in self.best_ids(states, mask)
+        ]
+
+    @torch.no_grad()
+    def best_ids(self, states: Tensor, mask: Tensor) -> list[list[int]]:
+        """Choose ids greedily until each text has ended: (B, C, D), (B, C) -> B lists."""
+        config = self.config
+        given = [config.start_id, *config.prefix_ids]
+        most = min(config.max_text_ids - len(given), _IDS_PER_CODE * states.shape[1])
+        past = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        ids = torch.tensor([given], device=states.device).repeat(len(states), 1)
+        chosen: list[Tensor] = []
+        ended = torch.zeros(len(states), dtype=torch.bool, device=states.device)
+        while len(chosen) < most and not ended.all():
+            best = self._score(ids, states, mask, past)[:, -1].argmax(1)  # (B,)
+            ended = ended | (best == config.end_id)
+            chosen.append(best.masked_fill(ended, config.end_id))
+            ids = best[:, None]
+        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in states]
+        return [[i for i in row if i != config.end_id] for row in rows]
+
+    def _text_tokenizer(self) -> Tokenizer:
+        if self.text_tokenizer is None:
+            raise ConfigError(
+                "an attention recognizer needs a text tokenizer; set text_tokenizer to a "
+                "tokenizer.json, or start_from to a Whisper model"
+            )
+        return self.text_tokenizer
+
+
+class JointRecognizer(nn.Module):
+    """CTC and attention on the same states (Watanabe et al. 2017).
+
+    Args:
+        ctc: One half.
+        attention: The other.
+        ctc_weight: Share of the first in the loss; the greater half reads.
+    """
+
+    def __init__(self, ctc: CtcRecognizer, attention: AttentionRecognizer, ctc_weight: float):
+        super().__init__()
+        self.ctc = ctc
+        self.attention = attention
+        self.ctc_weight = ctc_weight
+
+    def targets(self, text: str) -> dict[str, list[int]]:
+        """Return the text's characters as ``labels`` and its ``text_ids``."""
+        return {"labels": self.ctc.labels(text), "text_ids": self.attention.labels(text)}
+
+    def losses(
+        self, states: Tensor, mask: Tensor, targets: Mapping[str, Tensor], weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return ``text_loss``, ``ctc_loss`` and ``attention_loss``; see :class:`Recognizer`."""
+        ctc = self.ctc.loss(states, mask, targets["labels"], weights)
+        attention = self.attention.loss(states, mask, targets["text_ids"], weights)
+        both = self.ctc_weight * ctc + (1 - self.ctc_weight) * attention
+        return {"text_loss": both, "ctc_loss": ctc, "attention_loss": attention}
+
+    def read(self, states: Tensor, mask: Tensor) -> list[str]:
+        """Write the text down with the half that counts more."""
+        half = self.ctc if self.ctc_weight >= 0.5 else self.attention
+        return half.read(states, mask)
+
+
+AnyRecognizer = CtcRecognizer | AttentionRecognizer | JointRecognizer
 
 
 def build_recognizer(
     config: RecognizerConfig, *, width: int, num_heads: int, feedforward_width: int
-) -> CtcRecognizer | AttentionRecognizer:
+) -> AnyRecognizer:
     """Build the recognizer a configuration asks for.
 
     Raises:
-        ConfigError: If a CTC alphabet names a character twice.
+        ConfigError: If a CTC alphabet names a character twice, or has yet to be found.
     """
     if config.kind == "ctc":
-        if len(set(config.alphabet)) != len(config.alphabet):
-            raise ConfigError(f"recognizer.alphabet repeats a character: {config.alphabet!r}")
-        return CtcRecognizer(config, width)
+        return _build_ctc(config, width)
     whisper = WhisperConfig(
         vocab_size=config.vocab_size,
         d_model=width,
@@ -141,4 +293,33 @@ def build_recognizer(
         activation_function="gelu",
     )
     whisper._attn_implementation = "sdpa"
-    return AttentionRecognizer(config, whisper)
+    attention = AttentionRecognizer(config, whisper)
+    if config.kind == "attention":
+        return attention
+    return JointRecognizer(_build_ctc(config, width), attention, config.ctc_weight)
+
+
+def attention_half(recognizer: AnyRecognizer | None) -> AttentionRecognizer | None:
+    """Return the part of a recognizer that writes text ids, if it has one."""
+    if isinstance(recognizer, JointRecognizer):
+        return recognizer.attention
+    return recognizer if isinstance(recognizer, AttentionRecognizer) else None
+
+
+def _build_ctc(config: RecognizerConfig, width: int) -> CtcRecognizer:
+    if config.alphabet == AUTO_ALPHABET:
+        raise ConfigError("recognizer.alphabet auto is for training; name the letters themselves")
+    if not config.alphabet:
+        raise ConfigError("recognizer.alphabet is empty; name the letters, or train with auto")
+    if len(set(config.alphabet)) != len(config.alphabet):
+        raise ConfigError(f"recognizer.alphabet repeats a character: {config.alphabet!r}")
+    return CtcRecognizer(config, width)
+
+
+def _per_label(losses: Tensor, counts: Tensor, weights: Tensor | None) -> Tensor:
+    """Divide the losses of texts by the number of all labels: (B,), (B,), (B,) -> ().
+
+    Weights make a text count less, not the others more.
+    """
+    total = (losses if weights is None else losses * weights).sum()
+    return mean_over_ranks(total, counts.sum())

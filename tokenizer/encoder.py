@@ -23,7 +23,7 @@ from transformers import DynamicCache, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
 from tokenizer.config import TokenizerConfig
-from tokenizer.quantizer import Quantizer
+from tokenizer.quantizer import build_quantizer
 
 FEATURE_STRIDE = 2  # the second convolution halves 100 Hz to 50 Hz
 CONTEXT = 4  # feature frames before a frame that both convolutions look back at
@@ -123,7 +123,7 @@ class WhisperVQEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.quantizer = None
         if config.quantizer is not None:
-            self.quantizer = Quantizer(config.quantizer, sizes.width)
+            self.quantizer = build_quantizer(config.quantizer, sizes.width)
         max_codes = -(-sizes.max_frames // sizes.pool_stride)
         self.embed_positions2 = nn.Embedding(max_codes, sizes.width)
         nn.init.normal_(self.embed_positions2.weight, std=0.02)

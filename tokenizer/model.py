@@ -9,14 +9,20 @@ Letters used in shapes below:
     U  labels (characters or text ids)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from tokenizer.asr import CtcRecognizer, build_recognizer
+from tokenizer.asr import (
+    AnyRecognizer,
+    CtcRecognizer,
+    JointRecognizer,
+    attention_half,
+    build_recognizer,
+)
 from tokenizer.config import TokenizerConfig
 from tokenizer.convert import convert_config, convert_tensors, is_released
 from tokenizer.encoder import FEATURE_STRIDE, Encoded, WhisperVQEncoder
@@ -26,6 +32,7 @@ from voiceglm.audio import check_samples, resample
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError, ConfigError
+from voiceglm.text_tokenizer import TOKENIZER_FILE, load_text_tokenizer
 
 _POSITIONS = "encoder.embed_positions.weight"  # a formula, so not stored
 
@@ -74,6 +81,9 @@ class SpeechTokenizer(nn.Module):
             tensors = convert_tensors(tensors, config)
         tensors[_POSITIONS] = tokenizer.encoder.embed_positions.weight.detach()
         load_into(tokenizer, tensors, where=folder)
+        attention = attention_half(tokenizer.recognizer)
+        if attention is not None and (folder / TOKENIZER_FILE).is_file():
+            attention.text_tokenizer = load_text_tokenizer(folder / TOKENIZER_FILE)
         return tokenizer.eval()
 
     def save(
@@ -85,7 +95,11 @@ class SpeechTokenizer(nn.Module):
             OutputError: If the folder cannot be written.
         """
         tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in self.state().items()}
-        write_checkpoint(folder, asdict(self.config), tensors, replace=replace)
+        attention = attention_half(self.recognizer)
+        files = {}
+        if attention is not None and attention.text_tokenizer is not None:
+            files[TOKENIZER_FILE] = attention.text_tokenizer.to_str().encode()
+        write_checkpoint(folder, asdict(self.config), tensors, files=files, replace=replace)
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors a checkpoint holds."""
@@ -160,7 +174,7 @@ class SpeechTokenizer(nn.Module):
 
     @torch.inference_mode()
     def transcribe(self, samples: Tensor, sample_rate: int) -> str:
-        """Read the words off the codes: lower case, no punctuation.
+        """Read the words off the codes; a CTC recognizer writes no capitals or punctuation.
 
         Raises:
             AudioError: If the samples are unusable.
@@ -173,7 +187,7 @@ class SpeechTokenizer(nn.Module):
 
     @torch.inference_mode()
     def read(self, batch: Sequence[Sequence[int]]) -> list[str]:
-        """Read the words off codes that need no recording: lower case, no punctuation.
+        """Read the words off codes that need no recording, as :meth:`transcribe` does.
 
         Args:
             batch: Codes, at most those of ``encoder.max_frames`` each.
@@ -197,31 +211,57 @@ class SpeechTokenizer(nn.Module):
 
     @property
     def alphabet(self) -> str:
-        """What its recognizer writes with; empty if it was stored without one."""
-        return self.recognizer.alphabet if isinstance(self.recognizer, CtcRecognizer) else ""
+        """What its recognizer writes with; empty if that is not letters, or it has none."""
+        recognizer = self.recognizer
+        if isinstance(recognizer, JointRecognizer):
+            recognizer = recognizer.ctc
+        return recognizer.alphabet if isinstance(recognizer, CtcRecognizer) else ""
 
-    def _reader(self) -> CtcRecognizer:
-        if not isinstance(self.recognizer, CtcRecognizer):
+    def _reader(self) -> AnyRecognizer:
+        if self.recognizer is None:
             raise CheckpointError("this tokenizer was stored without a recognizer")
         return self.recognizer
 
-    def forward(self, features: Tensor, mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        features: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        text_ids: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Return the training loss and its parts.
 
         Args:
             features: (B, F, L).
             mask: (B, L), True where a frame is real.
             labels: (B, U), -100 where padding.
+            text_ids: (B, U'), as the labels; of a joint recognizer, whose labels are characters.
+            weights: (B,), what each text counts; ``None``: 1.
         """
+        targets = {"labels": labels}
+        if text_ids is not None:
+            targets["text_ids"] = text_ids
+        return self.losses(features, mask, targets, weights)[1]
+
+    def losses(
+        self,
+        features: Tensor,
+        mask: Tensor,
+        targets: Mapping[str, Tensor],
+        weights: Tensor | None = None,
+    ) -> tuple[Encoded, dict[str, Tensor]]:
+        """Return what the encoder says of a batch, too; see :meth:`forward`."""
         assert self.recognizer is not None, "training needs a recognizer"
         encoded = self.encoder(features, mask)
-        text = self.recognizer.loss(encoded.states, encoded.mask, labels)
-        scalars = {"loss": text + encoded.commitment, "text_loss": text}
+        parts = self.recognizer.losses(encoded.states, encoded.mask, targets, weights)
+        scalars = {"loss": parts["text_loss"] + encoded.commitment, **parts}
         if encoded.codes is not None:
             assert self.encoder.quantizer is not None, "codes come from a quantizer"
             scalars["commitment"] = encoded.commitment
             scalars["perplexity"] = self.encoder.quantizer.perplexity
-        return scalars
+            scalars["dead_codes"] = self.encoder.quantizer.dead
+        return encoded, scalars
 
     def _pieces(self, batch: Sequence[Tensor], sample_rate: int) -> list[list[Tensor]]:
         """Check, resample and cut recordings to the encoder's positions."""

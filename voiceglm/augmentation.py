@@ -1,14 +1,23 @@
 """Makes clean speech sound like a microphone in a room: speed, echo, noise, loudness.
 
-Every draw comes from the generator passed in.
+Echo and noise are made up, or taken from recordings of rooms and of noise. Every draw comes from
+the generator passed in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from voiceglm.audio import resample
+from voiceglm.errors import ConfigError
+from voiceglm.manifest import Utterance, read_manifest, read_samples
+
+_SOUND_FILES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+_MADE_UP = 0.5  # how often echo and noise are made up although there are recordings
+_LONGEST_ROOM_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +37,68 @@ class AugmentationConfig:
     """Quietest peak amplitude; the loudest is 1."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sounds:
+    """Recordings that speech is disturbed with, every other time."""
+
+    noises: Sequence[Utterance] = ()
+    rooms: Sequence[Utterance] = ()  # impulse responses
+
+
+def find_sounds(place: Path | None) -> list[Utterance]:
+    """Return the recordings that a manifest lists or a folder holds; none of None.
+
+    Raises:
+        ConfigError: If it cannot be read, or there are none.
+    """
+    if place is None:
+        return []
+    if not place.is_dir():
+        return [sound for sound in read_manifest(place) if sound.path is not None]
+    files = sorted(path for path in place.rglob("*") if path.suffix.lower() in _SOUND_FILES)
+    if not files:
+        raise ConfigError(f"{place} holds no recordings ({', '.join(_SOUND_FILES)})")
+    return [Utterance(path=path, text=None) for path in files]
+
+
 def augment(
-    samples: Tensor, sample_rate: int, config: AugmentationConfig, generator: torch.Generator
+    samples: Tensor,
+    sample_rate: int,
+    config: AugmentationConfig,
+    generator: torch.Generator,
+    *,
+    sounds: Sounds | None = None,
 ) -> Tensor:
     """Disturb a recording: (num_samples,) -> (num_samples',), peak at most 1.
 
     The length changes only with the speed.
+
+    Raises:
+        AudioError: If a recording among the sounds cannot be read.
     """
+    sounds = sounds or Sounds()
     if _happens(config.speed_probability, generator):
         percent = int(
             torch.randint(-config.speed_percent, config.speed_percent + 1, (), generator=generator)
         )
         samples = resample(samples, sample_rate, sample_rate * (100 - percent) // 100)
     if _happens(config.room_probability, generator):
-        samples = add_room(
-            samples, sample_rate, config.max_decay_seconds * _uniform(generator), generator
-        )
+        room = _one_of(sounds.rooms, generator)
+        if room is None:
+            decay_seconds = config.max_decay_seconds * _uniform(generator)
+            samples = add_room(samples, sample_rate, decay_seconds, generator)
+        else:
+            samples = add_recorded_room(samples, read_samples(room, sample_rate), sample_rate)
     if _happens(config.noise_probability, generator):
         spread = config.max_snr_db - config.min_snr_db
         snr_db = config.min_snr_db + spread * _uniform(generator)
-        samples = samples + noise_like(samples, snr_db, generator)
+        recorded = _one_of(sounds.noises, generator)
+        if recorded is None:
+            noise = noise_like(samples, snr_db, generator)
+        else:
+            noise = _stretch_of(read_samples(recorded, sample_rate), len(samples), generator)
+            noise = _at_snr(noise, samples, snr_db)
+        samples = samples + noise
     peak = samples.abs().max().clamp(min=1e-8)
     return samples / peak * config.min_peak ** _uniform(generator)
 
@@ -64,7 +115,23 @@ def add_room(
     response = torch.randn(length, generator=generator) * 10.0 ** (-3.0 * times)
     response = response / response.norm() * (0.2 + 0.5 * _uniform(generator))
     response[0] = 1.0
-    size = _fast_length(len(samples) + length)
+    return _convolve(samples, response)
+
+
+def add_recorded_room(samples: Tensor, response: Tensor, sample_rate: int) -> Tensor:
+    """Put speech into a recorded room: (N,) convolved with its impulse response (M,) -> (N,).
+
+    The direct path is the loudest sample of the response; it becomes 1 and comes at once.
+    """
+    if not response.any():  # silence, or nothing at all
+        return samples
+    response = response[int(response.abs().argmax()) :][: int(_LONGEST_ROOM_SECONDS * sample_rate)]
+    return _convolve(samples, response / response[0])
+
+
+def _convolve(samples: Tensor, response: Tensor) -> Tensor:
+    """Convolve without a change of length: (N,), (M,) -> (N,)."""
+    size = _fast_length(len(samples) + len(response))
     echoed = torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(response, size), size)
     return echoed[: len(samples)]
 
@@ -79,8 +146,28 @@ def noise_like(samples: Tensor, snr_db: float, generator: torch.Generator) -> Te
     frequencies = torch.arange(1, len(spectrum) + 1, dtype=torch.float32)
     slope = _uniform(generator)  # 0 white, 0.5 pink, 1 brown
     noise = torch.fft.irfft(spectrum * frequencies**-slope, n=length)[: len(samples)]
+    return _at_snr(noise, samples, snr_db)
+
+
+def _at_snr(noise: Tensor, samples: Tensor, snr_db: float) -> Tensor:
+    """Scale noise so that speech is ``snr_db`` louder on average: (N,), (N,) -> (N,)."""
     wanted = samples.square().mean().sqrt() * 10.0 ** (-snr_db / 20.0)
     return noise * (wanted / noise.square().mean().sqrt().clamp(min=1e-12))
+
+
+def _stretch_of(noise: Tensor, length: int, generator: torch.Generator) -> Tensor:
+    """Cut a stretch out of a recording, from anywhere and around its end: (M,) -> (length,)."""
+    if not len(noise):
+        return torch.zeros(length)
+    start = int(torch.randint(len(noise), (), generator=generator))
+    return noise[(start + torch.arange(length)) % len(noise)]
+
+
+def _one_of(sounds: Sequence[Utterance], generator: torch.Generator) -> Utterance | None:
+    """Draw a recording; None if echo or noise shall be made up."""
+    if not sounds or _happens(_MADE_UP, generator):
+        return None
+    return sounds[int(torch.randint(len(sounds), (), generator=generator))]
 
 
 def _fast_length(length: int) -> int:

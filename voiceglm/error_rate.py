@@ -16,6 +16,7 @@ Row = Mapping[str, Any]
 
 _BESIDE_HAN = re.compile(rf"(?<=[{HAN}]) | (?=[{HAN}])")
 _NO_LETTER = re.compile(r"[^a-z0-9' ]")
+_NO_WORD = re.compile(r"[^\w' ]|_")
 _NO_CHARACTER = re.compile(rf"[^a-z0-9{HAN}]")
 
 
@@ -32,14 +33,16 @@ class ErrorRate:
         return 100.0 * self.edits / max(1, self.length)
 
 
-def plain(text: str, language: str = "en") -> str:
+def plain(text: str, language: str | None = "en") -> str:
     """Strip case, accents and punctuation: what two transcripts are compared by.
 
     Of Chinese (``zh``) the characters, letters and digits remain, without blanks: only writers who
-    cut sentences into words put any.
+    cut sentences into words put any. Of an unknown language (``None``) every letter does.
     """
     if language == "zh":
         return _NO_CHARACTER.sub("", unicodedata.normalize("NFKC", text).lower())
+    if language is None:
+        return " ".join(_NO_WORD.sub(" ", text.lower()).split())
     letters = unicodedata.normalize("NFKD", text.lower().replace("\u2019", "'"))
     unaccented = "".join(each for each in letters if not unicodedata.combining(each))
     return " ".join(_NO_LETTER.sub(" ", unaccented).split())
@@ -63,7 +66,7 @@ def is_written_with(text: str, alphabet: str) -> bool:
 
 
 def character_errors(
-    rows: Iterable[Row], said: str = "said", heard: str = "heard", *, language: str = "en"
+    rows: Iterable[Row], said: str = "said", heard: str = "heard", *, language: str | None = "en"
 ) -> ErrorRate:
     """Sum the character errors of rows that hold two texts."""
     return _errors(rows, said, heard, lambda text: list(plain(text, language)))
@@ -83,9 +86,15 @@ def readable_errors(said: str, heard: str, alphabet: str) -> ErrorRate:
     return _errors(rows, "said", "heard", lambda text: list(spelled(text, alphabet)))
 
 
-def word_errors(rows: Iterable[Row], said: str = "said", heard: str = "heard") -> ErrorRate:
+def word_errors(
+    rows: Iterable[Row],
+    said: str = "said",
+    heard: str = "heard",
+    *,
+    language: str | None = "en",
+) -> ErrorRate:
     """Sum the word errors of rows that hold two texts."""
-    return _errors(rows, said, heard, lambda text: plain(text).split())
+    return _errors(rows, said, heard, lambda text: plain(text, language).split())
 
 
 def _errors(

@@ -31,11 +31,10 @@ from voiceglm.language_config import (
     stored_tensors,
 )
 from voiceglm.prompt import PromptFormat, PromptWriter
-from voiceglm.text_tokenizer import TextStream, load_text_tokenizer
+from voiceglm.text_tokenizer import TOKENIZER_FILE, TextStream, load_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
 PART = "language_model"
-TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)

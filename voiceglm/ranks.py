@@ -70,6 +70,27 @@ def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
     return total * world() / everywhere.clamp(min=1e-6)
 
 
+def counts_of_ranks(count: int, device: torch.device) -> list[int]:
+    """Return the count that each process has, in the order of their ranks."""
+    counts = torch.zeros(world(), dtype=torch.long, device=device)
+    counts[rank()] = count
+    return sum_over_ranks(counts).tolist()
+
+
+def shared_generator(device: torch.device) -> torch.Generator:
+    """Return a generator (on the CPU) that draws the same in every process.
+
+    Its seed is drawn from the first process's global generator, which a resumed run restores.
+
+    Args:
+        device: Where the processes exchange tensors.
+    """
+    seed = torch.randint(2**31, ())
+    if rank() > 0:
+        seed = torch.zeros_like(seed)
+    return torch.Generator().manual_seed(int(sum_over_ranks(seed.to(device))))
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give every process the mean of the gradients of all, for loops without DDP."""
     if world() == 1:

@@ -111,7 +111,7 @@ def _heard(run: Run) -> list[Utterance]:
 def _train_listener(
     run: Run, config: TokenizerTrainConfig, name: str, heard: Sequence[Utterance]
 ) -> None:
-    model = train_tokenizer(heard, config, run.folder / name / "train")
+    model = train_tokenizer([heard], config, run.folder / name / "train")
     model.save(run.folder / name / "model", replace=True)
 
 

@@ -17,6 +17,8 @@ from tokenizers.trainers import BpeTrainer
 
 from voiceglm.errors import CheckpointError, ConfigError
 
+TOKENIZER_FILE = "tokenizer.json"
+"""What it is called in the folder of a model."""
 SPLIT_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     r"|[^\r\n\p{L}\p{N}]?\p{L}+"

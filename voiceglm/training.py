@@ -30,7 +30,7 @@ from voiceglm.ranks import is_first, wait
 from voiceglm.resume import check_same_model, drop_incomplete, newest_checkpoint, step_of
 from voiceglm.train_config import TrainConfig
 from voiceglm.trainer import BatchTrainer, Logging, Numbered, Progress, Shield
-from voiceglm.training_log import TrainingLog, plot_run
+from voiceglm.training_log import Gauge, TrainingLog, plot_run
 
 SAMPLES = "samples"
 TRAIN = "train"  # the folder of checkpoints within that of a run
@@ -77,7 +77,7 @@ def fit(
         folder: Checkpoints and metrics are kept here.
         samples: Shows what the model does now in a new folder, every ``config.sample_every`` steps
             and at the end; called in evaluation mode, in the first process.
-        callbacks: Called by the Trainer, behind its own.
+        callbacks: Called by the Trainer, behind its own; a :class:`Gauge` gets the log.
 
     Raises:
         TrainingError: If the loss is not finite, or the memory does not suffice.
@@ -123,6 +123,9 @@ def fit(
         watching.append(Progress(folder.name if folder.name != TRAIN else folder.parent.name))
         if samples:
             watching.append(_Samples(model, folder / SAMPLES, samples, config))
+    for each in callbacks:
+        if isinstance(each, Gauge):
+            each.log = log
     trainer = BatchTrainer(
         model=shield,
         args=arguments,

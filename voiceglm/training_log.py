@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
 from voiceglm.files import write_file
 
 METRICS = "metrics.jsonl"
@@ -41,6 +43,12 @@ class TrainingLog:
         """Write out what TensorBoard still holds back."""
         if self._board is not None:
             self._board.close()
+
+
+class Gauge(TrainerCallback):
+    """A callback that has something to write down; ``fit`` gives it the run's log."""
+
+    log: TrainingLog | None = None  # None in processes that write nothing
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

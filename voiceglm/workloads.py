@@ -28,9 +28,9 @@ from decoder.flow import FlowDraws
 from decoder.flow_model import FlowModel
 from decoder.train_vocoder import VocoderTrainConfig
 from decoder.vocoder import HiFTGenerator
-from tokenizer.asr import CtcRecognizer
+from tokenizer.asr import AnyRecognizer, CtcRecognizer, JointRecognizer
 from tokenizer.config import TokenizerConfig
-from tokenizer.encoder import FEATURE_STRIDE
+from tokenizer.encoder import FEATURE_STRIDE, Encoded
 from tokenizer.model import SpeechTokenizer
 from tokenizer.quantizer import Quantized, Quantizer
 from tokenizer.train import TokenizerTrainConfig
@@ -174,6 +174,17 @@ def _features(config: TokenizerConfig, seconds: float, batch: int) -> tuple[Tens
     return torch.zeros(batch, sizes.num_mel_bins, length), torch.ones(batch, length) > 0
 
 
+def _recognition(recognizer: AnyRecognizer, encoded: Encoded, labels: Tensor) -> Tensor:
+    """Return a loss that costs what the recognizer's does; CTC's own share of it is nothing."""
+    if isinstance(recognizer, JointRecognizer):
+        ctc = _recognition(recognizer.ctc, encoded, labels)
+        return ctc + _recognition(recognizer.attention, encoded, labels)
+    if isinstance(recognizer, CtcRecognizer):
+        return recognizer.log_probabilities(encoded.states).mean()
+    scores = recognizer.logits(encoded.states, encoded.mask, labels)
+    return F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten())
+
+
 def _listener(name: str, config: TokenizerTrainConfig, expected: Expected) -> Workload:
     tokenizer, parts = _tokenizer(config.model)
     seconds, recognizer = _seconds(expected), tokenizer.recognizer
@@ -182,11 +193,8 @@ def _listener(name: str, config: TokenizerTrainConfig, expected: Expected) -> Wo
 
     def loss(batch: int) -> Tensor:
         encoded = tokenizer.encoder(*_features(config.model, seconds, batch))
-        if isinstance(recognizer, CtcRecognizer):
-            return recognizer.log_probabilities(encoded.states).mean() + encoded.commitment
         labels = torch.zeros(batch, max(1, round(seconds * TEXT_RATE)), dtype=torch.long)
-        scores = recognizer.logits(encoded.states, encoded.mask, labels)
-        return F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten()) + encoded.commitment
+        return _recognition(recognizer, encoded, labels) + encoded.commitment
 
     train = config.train
     return Workload(

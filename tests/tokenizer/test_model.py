@@ -147,7 +147,7 @@ def test_losses_of_a_batch(tokenizer: SpeechTokenizer, melody: Melody) -> None:
     labels = torch.tensor([[1, 2, 3], [4, 5, -100]])
     with torch.random.fork_rng():
         out = tokenizer.train()(features.values, features.mask, labels)
-    assert out.keys() == {"loss", "text_loss", "commitment", "perplexity"}
+    assert out.keys() == {"loss", "text_loss", "commitment", "perplexity", "dead_codes"}
     torch.testing.assert_close(out["loss"], out["text_loss"] + out["commitment"])
     assert all(value.ndim == 0 for value in out.values())
     out["loss"].backward()

@@ -18,7 +18,7 @@ from tokenizer.asr import AttentionRecognizer
 from tokenizer.config import EncoderConfig, QuantizerConfig, RecognizerConfig, TokenizerConfig
 from tokenizer.encoder import Encoded, WhisperVQEncoder, attention_bias, sinusoids
 from tokenizer.model import SpeechTokenizer
-from tokenizer.quantizer import Quantizer
+from tokenizer.quantizer import EmaQuantizer
 from voiceglm.audio import resample
 
 TINY = EncoderConfig(
@@ -38,7 +38,13 @@ WHOLE = TokenizerConfig(
     ),
     quantizer=replace(CODEBOOK, codebook_size=16),
     recognizer=RecognizerConfig(
-        kind="attention", num_layers=2, vocab_size=60, max_text_ids=32, start_id=53, pad_id=50
+        kind="attention",
+        num_layers=2,
+        vocab_size=60,
+        max_text_ids=32,
+        start_id=53,
+        pad_id=50,
+        end_id=51,
     ),
 )
 LIBRARY = "quantizer.library._codebook."
@@ -265,12 +271,12 @@ def test_training_step(recognizer: tuple[SpeechTokenizer, dict[str, Tensor]]) ->
         close(found[: len(gradient)], gradient, 1e-5)
 
     quantizer = model.encoder.quantizer
-    assert quantizer is not None
+    assert isinstance(quantizer, EmaQuantizer)
     check_codebook(quantizer, under("train.", recorded), "_after", within=1e-5)
 
 
 def check_codebook(
-    quantizer: Quantizer,
+    quantizer: EmaQuantizer,
     recorded: Mapping[str, Tensor],
     suffix: str,
     *,
@@ -287,12 +293,12 @@ def check_codebook(
 
 def restarting(
     recorded: Mapping[str, Tensor], revive_below: float
-) -> tuple[WhisperVQEncoder, Quantizer]:
+) -> tuple[WhisperVQEncoder, EmaQuantizer]:
     """Return the encoder that four recorded training steps begin with: decay 0.5, 16 codes."""
     config = replace(CODEBOOK, codebook_size=16, ema_decay=0.5, revive_below=revive_below)
     published = under("restart.weights_before.", recorded)
     encoder = build_encoder(replace(TINY, max_frames=128), published, config).train()
-    assert encoder.quantizer is not None
+    assert isinstance(encoder.quantizer, EmaQuantizer)
     return encoder, encoder.quantizer
 
 

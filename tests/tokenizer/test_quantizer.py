@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 from tokenizer.config import QuantizerConfig
-from tokenizer.quantizer import Quantizer
+from tokenizer.quantizer import EmaQuantizer
 
 WIDTH = 6
 CONFIG = QuantizerConfig(codebook_size=32, ema_decay=0.5, revive_below=0.0)
 
 
-def fill(quantizer: Quantizer, entries: Tensor) -> None:
+def fill(quantizer: EmaQuantizer, entries: Tensor) -> None:
     """Set the entries (N, D) and their sums."""
     for name in ("embed", "embed_avg"):
         quantizer.library._codebook.get_buffer(name).copy_(entries)
 
 
-def new(config: QuantizerConfig = CONFIG, seed: int = 0) -> Quantizer:
-    quantizer = Quantizer(config, WIDTH)
+def new(config: QuantizerConfig = CONFIG, seed: int = 0) -> EmaQuantizer:
+    quantizer = EmaQuantizer(config, WIDTH)
     generator = torch.Generator().manual_seed(seed)
     fill(quantizer, torch.randn(config.codebook_size, WIDTH, generator=generator))
     return quantizer.train()

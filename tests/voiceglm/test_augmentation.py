@@ -1,12 +1,25 @@
 """Disturbed speech: drawn from the generator alone, as loud and as noisy as asked."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from voiceglm.augmentation import AugmentationConfig, add_room, augment, noise_like
+from voiceglm.audio import save_audio
+from voiceglm.augmentation import (
+    AugmentationConfig,
+    Sounds,
+    add_recorded_room,
+    add_room,
+    augment,
+    find_sounds,
+    noise_like,
+)
+from voiceglm.errors import ConfigError
+from voiceglm.manifest import Utterance, write_manifest
 
 RATE = 16_000
 NEVER = AugmentationConfig(speed_probability=0.0, room_probability=0.0, noise_probability=0.0)
@@ -113,3 +126,64 @@ def test_a_room_adds_an_echo_that_dies_away() -> None:
     assert early > 0
     assert 10 * math.log10(early / max(late, 1e-30)) > 40
     assert power(out[6_000:]) < 1e-9, "0.3 s are 4,800 samples"
+
+
+def recorded(folder: Path, name: str, samples: Tensor) -> Utterance:
+    save_audio(folder / name, samples, RATE)
+    return Utterance(path=folder / name, text=None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_recorded_noise_is_mixed_in_at_its_ratio(tmp_path: Path, seed: int) -> None:
+    """A pure tone as noise: what is added to the speech is that tone and nothing else."""
+    tone = 0.3 * torch.sin(2 * torch.pi * 1_000 * torch.arange(4_000) / RATE)
+    sounds = Sounds(noises=[recorded(tmp_path, "tone.wav", tone)])
+    config = replace(NEVER, noise_probability=1.0, min_snr_db=6.0, max_snr_db=6.0, min_peak=1.0)
+    speech = torch.randn(16_000, generator=seeded(9)) * 0.1
+    tones = 0
+    for number in range(8):
+        out = augment(speech, RATE, config, seeded(100 * seed + number), sounds=sounds)
+        scale = float((out @ speech) / (speech @ speech))
+        added = out / scale - speech
+        power = torch.fft.rfft(added).abs().square()
+        share = float(power[990:1011].sum() / power.sum())
+        if share > 0.8:
+            tones += 1
+            ratio = 10 * torch.log10(speech.square().mean() / added.square().mean())
+            assert float(ratio) == pytest.approx(6.0, abs=0.5)
+    assert 0 < tones < 8, "recorded noise takes turns with noise that is made up"
+
+
+def test_a_recorded_room_is_its_impulse_response() -> None:
+    speech = torch.randn(3_000, generator=seeded(1))
+    response = torch.zeros(900)
+    response[100], response[100 + 800 - 50] = 0.5, 0.25  # direct path, then one echo at half of it
+    out = add_recorded_room(speech, response, RATE)
+    expected = speech.clone()
+    expected[750:] += 0.5 * speech[:-750]
+    torch.testing.assert_close(out, expected, atol=1e-4, rtol=0)
+    assert torch.equal(add_recorded_room(speech, torch.zeros(10), RATE), speech)
+
+
+def test_without_recordings_every_draw_is_what_it_was(speech: Tensor) -> None:
+    config = AugmentationConfig(speed_probability=1.0, room_probability=1.0, noise_probability=1.0)
+    bare, empty = (
+        augment(speech, RATE, config, seeded(3), sounds=sounds) for sounds in (None, Sounds())
+    )
+    assert torch.equal(bare, empty)
+
+
+def test_sounds_are_found_in_folders_and_manifests(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    one = recorded(tmp_path / "deep", "b.wav", torch.ones(100) * 0.1)
+    other = recorded(tmp_path, "a.flac", torch.ones(100) * 0.1)
+    (tmp_path / "notes.txt").write_text("no sound")
+    assert find_sounds(None) == []
+    assert [sound.path for sound in find_sounds(tmp_path)] == [other.path, one.path]
+    write_manifest(tmp_path / "list.jsonl", [one])
+    assert [sound.recording.name for sound in find_sounds(tmp_path / "list.jsonl")] == ["b.wav"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty holds no recordings \(\.wav, "):
+        find_sounds(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="cannot read the manifest"):
+        find_sounds(tmp_path / "nowhere.jsonl")
