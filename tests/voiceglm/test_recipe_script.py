@@ -12,7 +12,7 @@ from decoder.train_vocoder import VocoderTrainConfig
 from tokenizer.train import TokenizerTrainConfig
 from voiceglm.cli import main
 from voiceglm.config import build
-from voiceglm.train import LanguageTraining
+from voiceglm.language_run import LanguageRun
 from voiceglm.train_config import TrainConfig
 
 CORPORA = {
@@ -96,8 +96,7 @@ def test_every_stage_accepts_its_settings(run: Path) -> None:
     build(VocoderTrainConfig, settings(run, "vocoder")["train"])
     build(TextToTokenConfig, settings(run, "text_to_token"))
     for stage in ("pretraining", "finetuning"):
-        build(LanguageTraining, settings(run, stage)["objective"])
-        build(TrainConfig, settings(run, stage)["train"])
+        build(LanguageRun, {**settings(run, stage), "model": "grown"})
 
 
 def test_shares_and_epochs_reach_the_mix(run: Path) -> None:
