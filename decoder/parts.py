@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
@@ -85,17 +86,9 @@ def load_vocoder(vocoder: HiFTGenerator, part: Part[VocoderConfig]) -> None:
         return
     tensors = dict(part.tensors)
     for name in names:
-        module = vocoder.get_submodule(name)
-        weight = tensors.pop(f"{name}.weight").to(module.weight.dtype)
-        if weight.shape != module.weight.shape:
-            raise CheckpointError(
-                f"{part.where} does not fit: {name}.weight is {tuple(weight.shape)} instead of "
-                f"{tuple(module.weight.shape)}"
-            )
-        original = module.parametrizations["weight"]
-        gain, direction = original[0].right_inverse(weight)
-        stem = f"{name}.parametrizations.weight."
-        tensors |= {f"{stem}original0": gain, f"{stem}original1": direction}
+        weight, stem = tensors.pop(f"{name}.weight"), f"{name}.parametrizations.weight."
+        gain = torch.linalg.vector_norm(weight.float(), dim=(1, 2), keepdim=True)
+        tensors |= {f"{stem}original0": gain, f"{stem}original1": weight}
     load_into(vocoder, tensors, where=part.where)
 
 

@@ -341,11 +341,15 @@ def folded(vocoder: "HiFTGenerator") -> "HiFTGenerator":
         if parametrize.is_parametrized(part, "weight"):
             for number in (0, 1):
                 del weights[f"{name}.parametrizations.weight.original{number}"]
-            weights[f"{name}.weight"] = part.weight.detach()
+            value = part.weight
+            assert isinstance(value, Tensor), "a normalised weight is computed when it is asked for"
+            weights[f"{name}.weight"] = value.detach()
     for part in copy.modules():
         if parametrize.is_parametrized(part, "weight"):
             parametrize.remove_parametrizations(part, "weight")
-    copy.to(vocoder.window).load_state_dict(weights)
+    window = vocoder.window
+    copy = copy.to(device=window.device, dtype=window.dtype)
+    copy.load_state_dict(weights)
     return copy.train(vocoder.training)
 
 
