@@ -336,7 +336,7 @@ def folded(vocoder: "HiFTGenerator") -> "HiFTGenerator":
     """
     with torch.random.fork_rng(devices=[]):
         copy = HiFTGenerator(vocoder.config)
-    weights = vocoder.state_dict()
+    weights: dict[str, Tensor] = {**vocoder.state_dict()}
     for name, part in vocoder.named_modules():
         if parametrize.is_parametrized(part, "weight"):
             for number in (0, 1):

@@ -159,13 +159,25 @@ def test_killed_between_its_writes_it_goes_on_exactly(manifest: Path, tmp_path: 
 
 
 def test_a_truncated_checkpoint_is_left_aside(
-    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manifest: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    learned: list[int] = []
+    learn = decoder.train_vocoder.VocoderRun.learn
+
+    def watch(run: decoder.train_vocoder.VocoderRun, batch: object) -> dict[str, float]:
+        learned.append(run.step)
+        return learn(run, batch)  # type: ignore[arg-type]
+
     whole = train_vocoder(manifest, TINY, TRAIN, tmp_path)
     kept = sorted(tmp_path.glob("checkpoint-*.pt"))
     assert [path.name for path in kept] == ["checkpoint-00000006.pt", "checkpoint-00000008.pt"]
     kept[-1].write_bytes(kept[-1].read_bytes()[:2000])
+    monkeypatch.setattr(decoder.train_vocoder.VocoderRun, "learn", watch)
     resumed = train_vocoder(manifest, TINY, TRAIN, tmp_path)
+    assert learned == [6, 7], "from the one before, not from nothing"
     assert f"{kept[-1]} is damaged and left aside" in caplog.text
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
