@@ -1,6 +1,6 @@
 """Spoken sets to codes: what the language model and the decoder learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,47 @@ from tqdm import tqdm
 
 from tokenizer.model import SpeechTokenizer
 from voiceglm.augmentation import AugmentationConfig, augment
-from voiceglm.manifest import Utterance, read_samples, write_manifest
+from voiceglm.errors import ConfigError
+from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 
 _BATCH = 32
+
+
+def read_coded(
+    sets: Sequence[Sequence[Utterance]],
+    load: Callable[[], SpeechTokenizer],
+    folder: Path,
+    *,
+    num_codes: int | None = None,
+) -> list[Utterance]:
+    """Return all recordings of several sets with codes; a set that lacks some is encoded.
+
+    Args:
+        sets: Recordings.
+        load: Gives the tokenizer, if one is needed.
+        folder: Where ``codes_N.jsonl`` of encoded sets are kept; one that is there is taken.
+        num_codes: How many codes are expected; ``None``: any.
+
+    Raises:
+        AudioError: If a recording cannot be read.
+        ConfigError: If the tokenizer has another number of codes.
+        OutputError: If the folder cannot be written.
+    """
+    coded: list[Utterance] = []
+    tokenizer = None
+    for number, utterances in enumerate(sets):
+        found = utterances
+        if any("codes" not in one.extra for one in utterances):
+            tokenizer = tokenizer or load()
+            if num_codes not in (None, tokenizer.num_codes):
+                raise ConfigError(
+                    f"num_codes is {num_codes}, but the tokenizer has {tokenizer.num_codes} codes"
+                )
+            made = folder / f"codes_{number}.jsonl"
+            encode_set(tokenizer, utterances, made)
+            found = read_manifest(made)
+        coded += found
+    return coded
 
 
 def encode_set(

@@ -32,6 +32,7 @@ class Line:
     voice: Voice
     extra: dict[str, Any] = field(default_factory=dict)  # kept in the manifest
     language: str = "en"
+    speaker: str = ""  # what the manifest calls who speaks; by default the voice's name
 
 
 Make = Callable[[int, random.Random], Line]
@@ -101,7 +102,7 @@ def write_pack(manifest: Path, spoken: Sequence[tuple[Line, Tensor]], sample_rat
                 text=line.text,
                 start=start,
                 num_samples=len(samples),
-                speaker=line.voice.name,
+                speaker=line.speaker or line.voice.name,
                 language=line.language,
                 extra=line.extra,
             )

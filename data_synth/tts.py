@@ -181,4 +181,21 @@ def _names(language: str, variants: Sequence[str]) -> list[str]:
 
 
 ASSISTANT = Voice("en-us+f2", rate=160, pitch=45, pitch_range=45)
-"""The one voice of every spoken reply."""
+"""The default voice of spoken replies."""
+
+ASSISTANTS = {
+    "alice": ASSISTANT,
+    "bruno": Voice("en-us+m3", rate=155, pitch=30, pitch_range=45),
+    "clara": Voice("en-us+f4", rate=165, pitch=62, pitch_range=55),
+}
+"""Voices that a decoder of several is bundled with, by the names they are asked for."""
+
+
+def made_up_voices(count: int) -> list[Voice]:
+    """Return voices that differ in all that makes one: variant, pitch, liveliness, pace.
+
+    Args:
+        count: How many; the first are the same whatever the count.
+    """
+    names = training_voices()
+    return [random_voice(random.Random(f"voice/{number}"), names) for number in range(count)]

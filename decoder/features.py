@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from decoder.config import FlowConfig, VocoderConfig
 from voiceglm.errors import ConfigError
 
 QUIET = -11.512925465  # ln 1e-5, the value of silence
@@ -95,3 +96,9 @@ def log_mel(samples: Tensor, config: MelConfig | None = None) -> Tensor:
         (..., num_bands, N // hop), natural logarithm of the magnitudes.
     """
     return LogMel(config).to(samples.device)(samples)
+
+
+def mel_config(config: FlowConfig | VocoderConfig) -> MelConfig:
+    """Return the log-mel that a flow writes, or a vocoder reads."""
+    bands = config.num_mels if isinstance(config, FlowConfig) else config.in_channels
+    return MelConfig(sample_rate=config.sample_rate, hop=config.hop_length, num_bands=bands)

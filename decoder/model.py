@@ -7,8 +7,8 @@ Letters used in shapes below:
     P  mel frames of a prompt
 """
 
+import hashlib
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from decoder.config import DecoderConfig
 from decoder.convert import is_released, read_released
 from decoder.flow_model import FlowModel
 from decoder.streaming import DecodeStream, Draws, MelStream, StreamConfig, VocoderStream
-from decoder.vocoder import HiFTGenerator, fold_weight_norm
+from decoder.vocoder import HiFTGenerator, folded
+from decoder.voice import Voice
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
+from voiceglm.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,7 @@ class SpeechDecoder(nn.Module):
         super().__init__()
         self.config = DecoderConfig(flow=flow.config, vocoder=vocoder.config)
         self.flow = flow
-        self.vocoder = deepcopy(vocoder)  # the caller's may still be in training
-        fold_weight_norm(self.vocoder)
+        self.vocoder = folded(vocoder)
 
     @property
     def sample_rate(self) -> int:
@@ -55,6 +56,44 @@ class SpeechDecoder(nn.Module):
     def num_codes(self) -> int:
         """Codes are integers in [0, num_codes)."""
         return self.config.flow.num_codes
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this decoder from others that do not understand its voices.
+
+        SHA-256 of the weights that read a voice, in the type that models are published in, so that
+        it is the same before and after.
+        """
+        layer = self.flow.spk_embed_affine_layer
+        digest = hashlib.sha256()
+        for weight in (layer.weight, layer.bias, self.flow.encoder_proj.weight):
+            digest.update(weight.detach().cpu().half().numpy().tobytes())
+        return digest.hexdigest()
+
+    def check_voice(self, voice: Voice) -> None:
+        """Refuse a voice that was not made for this decoder.
+
+        Raises:
+            CheckpointError: Naming both.
+        """
+        if voice.decoder != self.fingerprint:
+            raise CheckpointError(
+                f"the voice {voice.name} was made for the decoder {voice.decoder[:12]}, "
+                f"this one is {self.fingerprint[:12]}; make it again with voiceglm voice add"
+            )
+        if len(voice.embedding) != self.config.flow.speaker_dim:
+            raise CheckpointError(
+                f"the voice {voice.name} has {len(voice.embedding)} numbers, this decoder reads "
+                f"{self.config.flow.speaker_dim}"
+            )
+
+    def in_voice(self, voice: Voice) -> "VoicedDecoder":
+        """Return this decoder speaking with a voice; weights are shared.
+
+        Raises:
+            CheckpointError: If the voice was made for another decoder.
+        """
+        return VoicedDecoder(self, voice)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path) -> "SpeechDecoder":
@@ -89,6 +128,7 @@ class SpeechDecoder(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         prompt: Prompt | None = None,
+        voice: Voice | None = None,
     ) -> Tensor:
         """Turn codes into a log-mel: (N, M), the frames of the prompt left out.
 
@@ -97,6 +137,7 @@ class SpeechDecoder(nn.Module):
             noise: (N, M), standard normal, prompt frames included.
             generator: Where noise comes from if none is given; a fresh one seeded 0 if ``None``.
             prompt: Speech to continue.
+            voice: Who speaks; ``None`` for the default voice.
 
         Raises:
             AudioError: If an id is not a code of this decoder.
@@ -111,36 +152,85 @@ class SpeechDecoder(nn.Module):
             noise = self.flow.draw_noise(int(self.flow.num_frames(code_lengths)), generator)
         prompt_mel = None if prompt is None else prompt.mel.to(parameter)[None]
         mel = self.flow.sample(
-            codes[None], code_lengths, noise.to(parameter)[None], prompt=prompt_mel
+            codes[None],
+            code_lengths,
+            noise.to(parameter)[None],
+            prompt=prompt_mel,
+            speaker=None if voice is None else voice.vector().to(parameter),
         )
         return mel[0] if prompt is None else mel[0, :, prompt.mel.shape[-1] :]
 
-    def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        ids: Sequence[int],
+        *,
+        generator: torch.Generator | None = None,
+        voice: Voice | None = None,
+    ) -> Tensor:
         """Speak codes: (num_samples,), float32 in [-1, 1].
 
         Args:
             ids: Codes, 12.5 per second.
             generator: Where noise and phases come from; a fresh one seeded 0 if ``None``.
+            voice: Who speaks; ``None`` for the default voice.
 
         Raises:
             AudioError: If an id is not a code of this decoder.
         """
         draws = Draws.of(generator)
-        mel = self.mel(ids, generator=draws.mel)
+        mel = self.mel(ids, generator=draws.mel, voice=voice)
         if mel.shape[-1] == 0:
             return mel.new_zeros(0)
         with torch.inference_mode():
             return self.vocoder(mel[None], generator=draws.source)[0]
 
     def start(
-        self, *, generator: torch.Generator | None = None, config: StreamConfig | None = None
+        self,
+        *,
+        generator: torch.Generator | None = None,
+        config: StreamConfig | None = None,
+        voice: Voice | None = None,
     ) -> DecodeStream:
         """Begin to speak codes that are still being written.
 
         Args:
             generator: Where noise and phases come from; a fresh one seeded 0 if ``None``.
             config: How codes are cut into chunks.
+            voice: Who speaks; ``None`` for the default voice.
         """
         draws = Draws.of(generator)
-        mel = MelStream(self.flow, draws.mel, config or StreamConfig())
+        speaker = None if voice is None else voice.vector()
+        mel = MelStream(self.flow, draws.mel, config or StreamConfig(), speaker)
         return DecodeStream(mel, VocoderStream(self.vocoder, draws.source))
+
+
+class VoicedDecoder:
+    """A decoder that speaks with a voice of its own; several share one decoder.
+
+    Args:
+        decoder: What is shared.
+        voice: Who speaks.
+
+    Raises:
+        CheckpointError: If the voice was made for another decoder.
+    """
+
+    def __init__(self, decoder: SpeechDecoder, voice: Voice) -> None:
+        decoder.check_voice(voice)
+        self._decoder = decoder
+        self.voice = voice
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of what :meth:`decode` returns."""
+        return self._decoder.sample_rate
+
+    def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+        """Speak codes, see :meth:`SpeechDecoder.decode`."""
+        return self._decoder.decode(ids, generator=generator, voice=self.voice)
+
+    def start(
+        self, *, generator: torch.Generator | None = None, config: StreamConfig | None = None
+    ) -> DecodeStream:
+        """Begin to speak codes, see :meth:`SpeechDecoder.start`."""
+        return self._decoder.start(generator=generator, config=config, voice=self.voice)

@@ -137,12 +137,19 @@ class MelStream:
         flow: In evaluation.
         generator: Of the noise.
         config: Chunks and window.
+        speaker: (1, speaker_dim), who speaks; the default voice if ``None``.
 
     Raises:
         ConfigError: If a chunk or the window is not whole blocks of the flow's encoder.
     """
 
-    def __init__(self, flow: FlowModel, generator: torch.Generator, config: StreamConfig):
+    def __init__(
+        self,
+        flow: FlowModel,
+        generator: torch.Generator,
+        config: StreamConfig,
+        speaker: Tensor | None = None,
+    ):
         block = flow.config.encoder.block_size
         if any(size % block for size in (*config.chunks, config.window)):
             raise ConfigError(f"stream.chunks and stream.window must be multiples of {block} codes")
@@ -154,6 +161,7 @@ class MelStream:
         self._codes: list[int] = []  # of the window
         self._start = 0  # number of its first code
         empty = flow.encoder_proj.weight.new_zeros(flow.config.num_mels, 0)
+        self._speaker = None if speaker is None else speaker.to(empty)
         self._mel = empty  # of the window, faded and final
         self._noise = empty  # of the window and the frames held back
         self._held = empty  # the end of the last chunk, as it was spoken without a future
@@ -197,6 +205,7 @@ class MelStream:
             self._noise[None],
             lengths=torch.tensor([num_frames], device=device),
             prompt=self._mel[None] if self._flow.config.stream_prompt else None,
+            speaker=self._speaker,
         )[0, :, self._mel.shape[1] :]
         mel = fade(self._held, mel)
         kept = 0 if last else min(self._config.overlap, mel.shape[1])

@@ -8,9 +8,10 @@ Letters used in shapes: B batch, C mel bands, M mel frames, N = M * hop samples.
 """
 
 import io
+import logging
 import math
+import pickle
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from decoder.clips import Clips
 from decoder.config import VocoderConfig
 from decoder.discriminators import (
     DiscriminatorConfig,
@@ -29,18 +31,24 @@ from decoder.discriminators import (
     discriminator_loss,
     feature_loss,
 )
-from decoder.features import QUIET, LogMel, MelConfig
-from decoder.pitch import PitchConfig, pitch
-from decoder.spectral_loss import SpectralLoss, log_spectral_distance
+from decoder.features import LogMel, mel_config
+from decoder.parts import Part, load_vocoder
+from decoder.pitch import PitchConfig
+from decoder.reconstruction import copy_synthesis_error
+from decoder.spectral_loss import SpectralLoss
 from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
 from voiceglm.files import write_file
-from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.manifest import read_manifest
 from voiceglm.ranks import average_gradients, is_first, join, rank, sum_over_ranks, world
 from voiceglm.train_config import computes_bfloat16
 from voiceglm.training_log import TrainingLog, plot_run
 
-CHECKPOINT = "checkpoint.pt"
+_messages = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoint-*.pt"
+KEPT = 2
+"""Checkpoints: the one before the newest is gone on from if that is damaged."""
 PITCH_GAIN = 30.0
 
 
@@ -88,13 +96,15 @@ class VocoderTrainConfig:
             raise ConfigError("train.segment_frames is too short for the largest of fft_sizes")
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One utterance with what the vocoder reads and predicts."""
+@dataclass(frozen=True, kw_only=True)
+class VocoderTask:
+    """A training by command: all that it is asked for."""
 
-    samples: Tensor  # (N,) int16
-    mel: Tensor  # (C, M)
-    f0: Tensor  # (M,) Hz, zero where not voiced
+    manifests: tuple[str, ...]
+    model: VocoderConfig
+    train: VocoderTrainConfig
+    start_from: str | None = None
+    """A model, a decoder or the ``model/`` of another run, whose weights are gone on with."""
 
 
 @dataclass(frozen=True)
@@ -106,52 +116,6 @@ class Batch:
     f0: Tensor  # (B, M) Hz
     phase: Tensor  # (B, harmonics, 1) radians
     noise: Tensor  # (B, harmonics, N)
-
-
-class Clips:
-    """Utterances in memory, each read and measured when it is first used."""
-
-    def __init__(self, utterances: Sequence[Utterance], mel: MelConfig, pitch: PitchConfig) -> None:
-        self.utterances = list(utterances)
-        self.pitch = pitch
-        self.log_mel = LogMel(mel)
-        self._clips: dict[int, Clip] = {}
-
-    def __len__(self) -> int:
-        """Return how many utterances there are."""
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> Clip:
-        """Return one utterance, cut to whole frames."""
-        if index not in self._clips:
-            mel = self.log_mel.config
-            samples = read_samples(self.utterances[index], mel.sample_rate)
-            samples = samples[: len(samples) // mel.hop * mel.hop]
-            self._clips[index] = Clip(
-                (samples.clamp(-1, 1) * 32767).round().to(torch.int16),
-                self.log_mel(samples),
-                pitch(samples, mel, self.pitch),
-            )
-        return self._clips[index]
-
-    def segment(self, index: int, start: float, num_frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut samples (N,), log-mel (C, M) and pitch (M,) out of one utterance.
-
-        Args:
-            index: which utterance.
-            start: where the cut begins, 0 for the earliest place and 1 for the latest.
-            num_frames: M; a shorter utterance is followed by silence.
-        """
-        clip, hop = self[index], self.log_mel.config.hop
-        first = int(start * max(0, len(clip.f0) - num_frames + 1))
-        end = first + num_frames
-        missing = max(0, end - len(clip.f0))
-        samples = clip.samples[first * hop : end * hop].float() / 32767
-        return (
-            F.pad(samples, (0, missing * hop)),
-            F.pad(clip.mel[:, first:end], (0, missing), value=QUIET),
-            F.pad(clip.f0[first:end], (0, missing)),
-        )
 
 
 class VocoderRun:
@@ -215,12 +179,12 @@ class VocoderRun:
                 fake = self.discriminators(made.detach())
                 losses["discriminator"] = discriminator_loss(real, fake)
         losses["loss"] = self._sum(losses)
+        means = self._means(losses)
         self._move(0, self.generator, losses["loss"])
         if "discriminator" in losses:
             self._move(1, self.discriminators, losses["discriminator"])
         self.step += 1
-        means = sum_over_ranks(torch.stack(list(losses.values()))) / world()
-        return dict(zip(losses, means.tolist(), strict=True))
+        return means
 
     def _sum(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the generator's losses."""
@@ -243,9 +207,22 @@ class VocoderRun:
         }
         return made, losses
 
+    def _means(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Return the losses of the whole batch, before any of the two networks is moved by them.
+
+        Raises:
+            TrainingError: If one is no number, in any process.
+        """
+        means = (sum_over_ranks(torch.stack(list(losses.values()))) / world()).tolist()
+        for name, mean in zip(losses, means, strict=True):
+            if not math.isfinite(mean):
+                raise TrainingError(
+                    f"{name} is {mean} at step {self.step}, where no weight was changed; "
+                    "the last checkpoint is kept, lower train.peak_lr"
+                )
+        return dict(zip(losses, means, strict=True))
+
     def _move(self, which: int, part: nn.Module, loss: Tensor) -> None:
-        if not math.isfinite(loss.item()):
-            raise TrainingError(f"loss is {loss.item()} at step {self.step}; no weight was changed")
         optimizer = self.optimizers[which]
         loss.backward()
         average_gradients(part.parameters())
@@ -282,7 +259,12 @@ class VocoderRun:
 
 
 def train_vocoder(
-    manifest: Path, config: VocoderConfig, train: VocoderTrainConfig, folder: Path
+    manifest: Path,
+    config: VocoderConfig,
+    train: VocoderTrainConfig,
+    folder: Path,
+    *,
+    start: Part[VocoderConfig] | None = None,
 ) -> HiFTGenerator:
     """Train a vocoder on the speech of a manifest, going on from the folder's checkpoint if any.
 
@@ -290,10 +272,16 @@ def train_vocoder(
         manifest: JSON lines of utterances, see :mod:`voiceglm.manifest`.
         config: the network.
         train: how it learns.
-        folder: where the checkpoint and ``metrics.jsonl`` are kept.
+        folder: where checkpoints and ``metrics.jsonl`` are kept.
+        start: weights to start from; discriminators always start anew.
 
     Returns:
         The generator after ``train.steps`` steps, in evaluation mode.
+
+    Raises:
+        CheckpointError: If a checkpoint or the weights to start from are of another network.
+        OutputError: If the folder cannot be written; the last checkpoint is kept.
+        TrainingError: If the manifest is too short, or a loss is not finite.
     """
     utterances = read_manifest(manifest)[: train.max_utterances]
     if len(utterances) <= train.held_out:
@@ -308,10 +296,10 @@ def train_vocoder(
     if train.batch_size % world():
         raise ConfigError(f"make train.batch_size a multiple of {world()}, the number of processes")
     run = VocoderRun(config, train, join())
+    if start is not None:
+        load_vocoder(run.generator, start)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        run.load_state_dict(torch.load(checkpoint, map_location=run.device, weights_only=True))
+    _go_on(run, folder)
     log = TrainingLog(folder, run.step) if is_first() else None
     run.generator.train()
     _loop(run, clips, unseen, folder, log)
@@ -319,6 +307,18 @@ def train_vocoder(
         log.close()
         plot_run(folder)
     return run.generator.eval()
+
+
+def _go_on(run: VocoderRun, folder: Path) -> None:
+    """Go on from the newest checkpoint that is whole, and say which are not."""
+    for path in sorted(folder.glob(CHECKPOINTS), reverse=True):
+        try:
+            state = torch.load(path, map_location=run.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+            _messages.warning("%s is damaged and left aside", path)
+            continue
+        run.load_state_dict(state)
+        return
 
 
 def _loop(
@@ -344,43 +344,7 @@ def _loop(
                     row |= copy_synthesis_error(run.generator, heard)
                 log.write(run.step, row)
             if save and is_first():
-                _save(run, folder / CHECKPOINT)
-
-
-@torch.no_grad()
-def copy_synthesis_error(generator: HiFTGenerator, clips: Iterable[Clip]) -> dict[str, float]:
-    """Measure how well recordings survive the way through their own log-mel.
-
-    Returns:
-        ``copy_mel``: mean absolute difference of the log-mels; ``copy_db``: log-spectral distance;
-        ``voicing_error``: share of frames whose voicing is wrong; ``pitch_error``: mean relative
-        error of the pitch where both are voiced.
-    """
-    config, device = generator.config, generator.window.device
-    log_mel = LogMel(mel_config(config)).to(device)
-    rows = []
-    for clip in clips:
-        real, mel = clip.samples.float().to(device) / 32767, clip.mel.to(device)
-        made = generator(mel[None], generator=torch.Generator().manual_seed(0))
-        f0, target = generator.f0(mel[None])[0], clip.f0.to(device)
-        ours, theirs = f0 > config.voiced_threshold, target > config.voiced_threshold
-        off = (f0[ours & theirs] / target[ours & theirs]).log().abs()
-        rows.append(
-            {
-                "copy_mel": F.l1_loss(log_mel(made)[0], mel).item(),
-                "copy_db": log_spectral_distance(made, real[None]).item(),
-                "voicing_error": (ours != theirs).float().mean().item(),
-                "pitch_error": off.mean().item() if len(off) else 0.0,
-            }
-        )
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-
-
-def mel_config(config: VocoderConfig) -> MelConfig:
-    """Return the log-mel that a vocoder reads."""
-    return MelConfig(
-        sample_rate=config.sample_rate, hop=config.hop_length, num_bands=config.in_channels
-    )
+                _save(run, folder)
 
 
 def learning_rate(step: int, config: VocoderTrainConfig) -> float:
@@ -391,7 +355,10 @@ def learning_rate(step: int, config: VocoderTrainConfig) -> float:
     return config.peak_lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def _save(run: VocoderRun, path: Path) -> None:
+def _save(run: VocoderRun, folder: Path) -> None:
+    """Write a checkpoint, whole or not at all, then drop those that it makes superfluous."""
     data = io.BytesIO()
     torch.save(run.state_dict(), data)
-    write_file(path, data.getvalue())
+    write_file(folder / f"checkpoint-{run.step:08d}.pt", data.getvalue())
+    for old in sorted(folder.glob(CHECKPOINTS))[:-KEPT]:
+        old.unlink()

@@ -328,11 +328,29 @@ def parametrized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def fold_weight_norm(module: nn.Module) -> None:
-    """Replace every normalised weight by its value, for inference; there is no way back."""
-    for part in module.modules():
+def folded(vocoder: "HiFTGenerator") -> "HiFTGenerator":
+    """Return a copy with every normalised weight replaced by its value, for inference.
+
+    A deep copy would share the classes that torch makes for normalised modules, and folding it
+    would break the original, which may still be in training.
+    """
+    with torch.random.fork_rng(devices=[]):
+        copy = HiFTGenerator(vocoder.config)
+    weights: dict[str, Tensor] = {**vocoder.state_dict()}
+    for name, part in vocoder.named_modules():
+        if parametrize.is_parametrized(part, "weight"):
+            for number in (0, 1):
+                del weights[f"{name}.parametrizations.weight.original{number}"]
+            value = part.weight
+            assert isinstance(value, Tensor), "a normalised weight is computed when it is asked for"
+            weights[f"{name}.weight"] = value.detach()
+    for part in copy.modules():
         if parametrize.is_parametrized(part, "weight"):
             parametrize.remove_parametrizations(part, "weight")
+    window = vocoder.window
+    copy = copy.to(device=window.device, dtype=window.dtype)
+    copy.load_state_dict(weights)
+    return copy.train(vocoder.training)
 
 
 def _same_conv(in_channels: int, out_channels: int, size: int, dilation: int = 1) -> nn.Module:

@@ -130,7 +130,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Tensor | str]:
         return SimpleNamespace(from_pretrained=lambda name_or_folder: model())
 
     homes = {
-        "voiceglm.pretrained": SimpleNamespace(load_chat=lambda name, device="cpu": chat),
+        "voiceglm.pretrained": SimpleNamespace(load_chat=lambda name, **options: chat),
         "tokenizer.model": SimpleNamespace(SpeechTokenizer=load(FakeTokenizer)),
         "decoder.model": SimpleNamespace(SpeechDecoder=load(FakeDecoder)),
     }

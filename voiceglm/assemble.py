@@ -1,23 +1,30 @@
 """A whole model from parts that were trained apart."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from decoder.config import DecoderConfig
+from decoder.model import SpeechDecoder
+from decoder.speaker import PART as SPEAKER_ENCODER
+from decoder.speaker import SpeakerEncoder
+from decoder.voice import read_voice
+from decoder.voices import FOLDER as VOICES
 from tokenizer.config import TokenizerConfig
 from voiceglm.checkpoint import read_config, resolve
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError, ConfigError
-from voiceglm.files import CHECKSUMS, checksums, new_folder, write_file
+from voiceglm.files import CHECKSUMS, new_folder, write_checksums
 from voiceglm.language_model import read_language_model
 
 PARTS = ("tokenizer", "language_model", "decoder")
+OPTIONAL = (SPEAKER_ENCODER,)
 
 
 def assemble(folder: Path, base: str | Path, parts: Mapping[str, Path]) -> None:
     """Write a model's folder: that of another, with some parts in the place of its own.
+
+    Voices come along if the decoder understands them.
 
     Args:
         folder: To be made.
@@ -34,13 +41,36 @@ def assemble(folder: Path, base: str | Path, parts: Mapping[str, Path]) -> None:
     if len(set(codes.values())) > 1:
         counts = ", ".join(f"the {name} has {count}" for name, count in codes.items())
         raise CheckpointError(f"these parts do not fit, their codebooks differ: {counts} codes")
-    others = [path for path in home.iterdir() if path.name not in (*PARTS, CHECKSUMS)]
+    chosen |= {name: Path(parts[name]) for name in OPTIONAL if name in parts}
+    if SPEAKER_ENCODER in parts:
+        _check_speakers(chosen[SPEAKER_ENCODER], chosen["decoder"])
+    others = [path for path in home.iterdir() if path.name not in (*chosen, CHECKSUMS)]
     with new_folder(folder) as draft:
         for path in [*chosen.values(), *others]:
             name = next((part for part, home in chosen.items() if home == path), path.name)
             copy = shutil.copytree if path.is_dir() else shutil.copyfile
             copy(path, draft / name)
-        write_file(draft / CHECKSUMS, json.dumps(checksums(draft), indent=1).encode())
+        if (draft / VOICES).is_dir():
+            _drop_strange_voices(draft)
+        write_checksums(draft)
+
+
+def _check_speakers(encoder: Path, decoder: Path) -> None:
+    """Refuse a speaker encoder of which a decoder makes nothing."""
+    given = SpeakerEncoder.from_pretrained(encoder).config.dim
+    read = build(DecoderConfig, read_config(decoder)).flow.speaker_dim
+    if given != read:
+        raise CheckpointError(
+            f"the speaker encoder gives {given} numbers, the decoder reads {read}"
+        )
+
+
+def _drop_strange_voices(folder: Path) -> None:
+    """Remove the voices of another decoder than the model's own."""
+    fingerprint = SpeechDecoder.from_pretrained(folder).fingerprint
+    for file in (folder / VOICES).glob("*.json"):
+        if read_voice(file).decoder != fingerprint:
+            file.unlink()
 
 
 def _num_codes(part: str, folder: Path) -> int:

@@ -113,6 +113,15 @@ def checksums(folder: str | Path) -> dict[str, str]:
     }
 
 
+def write_checksums(folder: Path) -> None:
+    """Write ``checksums.json`` of what a folder holds.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_file(folder / CHECKSUMS, json.dumps(checksums(folder), indent=1).encode())
+
+
 def _sync(path: Path) -> None:
     """Wait until a file is on the disk; some file systems say that they are full only here."""
     with path.open("rb+") as file:

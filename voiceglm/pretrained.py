@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import nn
 
 from decoder.model import SpeechDecoder
+from decoder.voice import DEFAULT
+from decoder.voices import speaking
 from tokenizer.model import SpeechTokenizer
 from voiceglm.chat import VoiceChat
 from voiceglm.chatglm import is_released
@@ -21,6 +23,8 @@ def load_chat(
     engine_url: str | None = None,
     engine_model: str | None = None,
     engine_key: str | None = None,
+    voice: str = DEFAULT,
+    voices: Path | None = None,
 ) -> VoiceChat:
     """Load a whole model and open a conversation with it.
 
@@ -33,9 +37,12 @@ def load_chat(
             weights are not loaded here then.
         engine_model: What that server calls the model; by default the first it lists.
         engine_key: For a server that wants one.
+        voice: The name of a voice, or its file; see :mod:`decoder.voices`.
+        voices: Folder of the user's voices, where it is not the standard one.
 
     Raises:
-        CheckpointError: If a part is missing, damaged, or made for another codebook.
+        CheckpointError: If a part is missing, damaged, or made for another codebook or decoder.
+        ConfigError: If there is no such voice.
         EngineError: If the server cannot be reached.
     """
     folder = resolve(name_or_folder)
@@ -55,7 +62,7 @@ def load_chat(
             f"the parts of {folder} do not fit: the tokenizer has {tokenizer.num_codes} codes, the "
             f"language model {model.vocabulary.num_codes}, the decoder {decoder.num_codes}"
         )
-    return VoiceChat(tokenizer, model, decoder)
+    return VoiceChat(tokenizer, model, speaking(decoder, voice, name_or_folder, voices))
 
 
 def _parts(folder: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -19,22 +20,30 @@ from data_synth.people import people
 from data_synth.speak import speak
 from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
 from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
+from data_synth.tts import ASSISTANTS
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
-from decoder.train_flow import train_flow
+from decoder.speaker import PART, SpeakerEncoder
+from decoder.train_flow import Start, train_flow
+from decoder.train_speaker import divide, train_speaker
 from decoder.train_vocoder import train_vocoder
 from decoder.vocoder import HiFTGenerator
+from decoder.voice import MIN_SECONDS, Recording, make_voice, write_voice
+from decoder.voices import FOLDER
 from tokenizer.model import SpeechTokenizer
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
 from voiceglm.checkpoint import load_into, read_tensors, write_checkpoint
 from voiceglm.errors import ConfigError
-from voiceglm.files import CHECKSUMS, checksums, new_folder, write_file
+from voiceglm.files import new_folder, write_checksums, write_file
 from voiceglm.language_model import TOKENIZER_FILE, VoiceLM
-from voiceglm.manifest import Utterance, read_manifest, write_manifest
+from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 from voiceglm.prompt import PromptFormat
 from voiceglm.recipe_config import LanguageStage, RecipeConfig
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import read_source, train_language_model
+
+VOICE_CLIPS = 20
+"""Recordings that a bundled voice is made from."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,8 @@ def _train_listener(
 
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
-    for name in ("questions", "answers", "readings", "replies"):
+    voices = ("voices",) if run.data.voices else ()
+    for name in ("questions", "answers", "readings", "replies", *voices):
         augmentation = run.data.augmentation if name == "questions" else None
         manifest = run.folder / "codes" / f"{name}.jsonl"
         encode_set(tokenizer, run.speech(name), manifest, augmentation=augmentation)
@@ -126,16 +136,46 @@ def _codes(run: Run) -> None:
 def _vocoder(run: Run) -> None:
     config, folder = run.config.vocoder, run.folder / "vocoder"
     manifest = folder / "spoken.jsonl"
-    write_manifest(manifest, run.speech("replies"))
+    spoken = run.speech("replies")
+    if run.data.voices:
+        spoken = _by_turns(run.speech("voices"), spoken)
+    write_manifest(manifest, spoken)
     vocoder = train_vocoder(manifest, config.model, config.train, folder / "train")
     _save_part(folder, vocoder)
+
+
+def _by_turns(one: Sequence[Utterance], other: Sequence[Utterance]) -> list[Utterance]:
+    """Take from two sets by turns, then what is left of the longer."""
+    pairs = zip_longest(one, other)
+    return [utterance for pair in pairs for utterance in pair if utterance is not None]
+
+
+def _speaker(run: Run) -> None:
+    """Train what hears who speaks, if the decoder is to have several voices."""
+    config, folder = run.config.speaker, run.folder / "speaker"
+    if run.data.voices is None or config is None:
+        return
+    speakers = divide(run.speech("voices"), config.held_out)
+    encoder = train_speaker(speakers, config, folder / "train")
+    encoder.save(folder / "model", replace=True)
 
 
 def _flow(run: Run) -> None:
     config, folder = run.config.flow, run.folder / "flow"
     manifest = folder / "spoken.jsonl"
-    write_manifest(manifest, run.codes("answers") + run.codes("replies"))
-    flow = train_flow(manifest, config.model, config.train, folder / "train")
+    spoken, encoder = run.codes("answers") + run.codes("replies"), None
+    if run.data.voices:
+        encoder = SpeakerEncoder.from_pretrained(run.folder / "speaker" / "model")
+        spoken += run.codes("voices")
+    write_manifest(manifest, spoken)
+    flow = train_flow(
+        manifest,
+        config.model,
+        config.train,
+        folder / "train",
+        voices=config.voices,
+        start=Start(encoder=encoder),
+    )
     _save_part(folder, flow)
 
 
@@ -225,10 +265,33 @@ def _model(run: Run) -> None:
     with new_folder(run.folder / "model" / config.name, replace=True) as folder:
         tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
         tokenizer.save(folder / "tokenizer")
-        SpeechDecoder(flow, vocoder).save(folder / "decoder", dtype=torch.float16)
+        decoder = SpeechDecoder(flow, vocoder)
+        decoder.save(folder / "decoder", dtype=torch.float16)
+        if run.data.voices:
+            _write_voices(run, decoder, folder)
         for stage, name in (("finetuning", "language_model"), ("text_to_token", "text_to_token")):
             VoiceLM.from_pretrained(run.folder / stage / "model").save(folder / name)
-        write_file(folder / CHECKSUMS, json.dumps(checksums(folder), indent=1).encode())
+        write_checksums(folder)
+
+
+def _write_voices(run: Run, decoder: SpeechDecoder, folder: Path) -> None:
+    """Put the assistants' voices, and what hears others, into a model's folder."""
+    encoder = SpeakerEncoder.from_pretrained(run.folder / "speaker" / "model")
+    encoder.save(folder / PART)
+    (folder / FOLDER).mkdir()
+    rate = decoder.sample_rate
+    for name in ASSISTANTS:
+        spoken = (one for one in run.speech("voices") if one.speaker == name)
+        clips = (Recording(str(one.path), read_samples(one, rate), rate) for one in spoken)
+        long_enough = [clip for clip in clips if clip.seconds >= MIN_SECONDS]
+        voice = make_voice(
+            name,
+            long_enough[:VOICE_CLIPS],
+            encoder,
+            sample_rate=rate,
+            decoder=decoder.fingerprint,
+        )
+        write_voice(voice, folder / FOLDER)
 
 
 STAGES: Mapping[str, Callable[[Run], None]] = {
@@ -237,6 +300,7 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
     "recognizer": _recognizer,
     "codes": _codes,
     "vocoder": _vocoder,
+    "speaker": _speaker,
     "flow": _flow,
     "rows": _rows,
     "pretraining": _pretraining,

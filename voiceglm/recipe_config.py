@@ -15,6 +15,8 @@ from typing import Any, Literal
 from data_synth.speech_sets import DataConfig
 from data_synth.text_to_token import TextToTokenConfig
 from decoder.config import FlowConfig, VocoderConfig
+from decoder.data import VoicesConfig
+from decoder.train_speaker import SpeakerTraining
 from decoder.train_vocoder import VocoderTrainConfig
 from tokenizer.train import TokenizerTrainConfig
 from voiceglm.config import build, load_yaml, override
@@ -113,6 +115,8 @@ class FlowRecipe:
     train: TrainConfig
     one_voice: OneVoice | None = None
     """``None``: there is one stage."""
+    voices: VoicesConfig = field(default_factory=VoicesConfig)
+    """Whose recordings teach what, where several voices are learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +199,8 @@ class RecipeConfig:
     """Judges replies; ``None``: replies are not judged."""
     flow: FlowRecipe
     vocoder: VocoderRecipe
+    speaker: SpeakerTraining | None = None
+    """What hears who speaks; needed where ``data.voices`` are spoken."""
     language_model: LanguageRecipe
     text_to_token: TextToTokenRecipe
 
@@ -202,6 +208,8 @@ class RecipeConfig:
         """Refuse a recipe without data, or parts that do not fit."""
         if (self.data is None) == (self.corpora is None):
             raise ConfigError("a recipe needs either data (made up) or corpora (on disk)")
+        if self.data is not None and self.data.voices is not None and self.speaker is None:
+            raise ConfigError("data.voices needs a speaker encoder: say how speaker is trained")
         self._check_parts()
         if self.flow.model.num_codes != self.num_codes:
             raise ConfigError(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from data_synth.people import people
+from decoder.voice import DEFAULT
 from tokenizer.model import SpeechTokenizer
 from voiceglm import evaluate
 from voiceglm.chat import VoiceChat
@@ -36,6 +37,8 @@ class Measurement:
     recordings: tuple[Path, ...] = ()
     command: str = "voiceglm evaluate nano"
     device: str = "cpu"
+    voice: str = DEFAULT
+    voices: Path | None = None  # folder of the user's voices, where it is not the standard one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ def measure(what: Measurement) -> Report:
         ConfigError: If the run has no test recordings.
         OutputError: If the rows cannot be written.
     """
-    chat = load_chat(what.model, device=what.device)
+    chat = load_chat(what.model, device=what.device, voice=what.voice, voices=what.voices)
     recognizer = _recognizer(what.run)
     what.output.mkdir(parents=True, exist_ok=True)
     readings, questions = _test_sets(what, "readings", "questions")

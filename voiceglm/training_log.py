@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from voiceglm.errors import OutputError
 from voiceglm.files import write_file
 
 METRICS = "metrics.jsonl"
@@ -32,9 +33,16 @@ class TrainingLog:
         self._board = _open_board(folder / TENSORBOARD, step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the values of a step."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        """Append the values of a step.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from None
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

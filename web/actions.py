@@ -124,6 +124,8 @@ class Reply:
     """Answer these alone, not the conversation."""
     beside: bool = False
     """Outside the conversation, at the same time as its own replies."""
+    voice: str = ""
+    """Who speaks; a name that is not a voice's is the model's own."""
 
 
 @dataclass(frozen=True)

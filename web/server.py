@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from voiceglm.chat import VoiceChat
+from voiceglm.chat import Speaker, VoiceChat
 from web.call import Call, Connection, DisconnectedError
 from web.ear import Ear
 from web.errors import ClientError
@@ -47,6 +47,7 @@ class ServerOptions:
     """How a server is run."""
 
     model: str = "nano"  # what clients are told it is called
+    voice: str = ""  # of sessions that ask for none; empty: the one the model has by itself
     max_sessions: int = 16
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that models run on."""
@@ -65,13 +66,21 @@ class Host:
         chat: Whose models are used.
         options: See there.
         gate: Who may come in.
+        voices: What speaks with each voice that a session may ask for, by name.
     """
 
-    def __init__(self, chat: VoiceChat, options: ServerOptions, gate: Gate):
+    def __init__(
+        self,
+        chat: VoiceChat,
+        options: ServerOptions,
+        gate: Gate,
+        voices: Mapping[str, Speaker] | None = None,
+    ):
         self.options = options
         self.gate = gate
         self.metrics = Metrics()
         self._chat = chat
+        self._voices = voices or {}
         self._vad = SileroVad()
         self._thinking = ThreadPoolExecutor(options.workers, "model")
         self._hearing = ThreadPoolExecutor(1, "ear")
@@ -104,7 +113,9 @@ class Host:
 
     def fresh_chat(self) -> VoiceChat:
         """Return a conversation with the models, with nothing said."""
-        return VoiceChat(self._chat.tokenizer, self._chat.model, self._chat.decoder)
+        models = self._chat
+        speaker = self._voices.get(self.options.voice, models.decoder)
+        return VoiceChat(models.tokenizer, models.model, speaker)
 
     @property
     def can_transcribe(self) -> bool:
@@ -172,7 +183,10 @@ class Host:
     def _call(self, connection: Connection) -> Call:
         options, chat = self.options, self._chat
         settings = Settings(
-            model=options.model, voice=options.model, can_transcribe=self.can_transcribe
+            model=options.model,
+            voice=options.voice or options.model,
+            voices=tuple(self._voices),
+            can_transcribe=self.can_transcribe,
         )
         session = Session(
             settings, chat.tokenizer.frame_rate, new_id, time.monotonic(), options.limits
@@ -181,7 +195,7 @@ class Host:
             connection,
             session,
             Ear(self._vad, options.patience),
-            lambda report: Talker(chat, self._thinking, report),
+            lambda report: Talker(chat, self._thinking, report, self._voices),
             self._hearing,
             send_timeout=options.send_timeout,
             watch=self.metrics.watcher(),

@@ -406,6 +406,7 @@ class Session:
             settings.output_format,
             only,
             beside,
+            settings.voice,
         )
         return [order, *map(self._events.send, response.open(previous))]
 

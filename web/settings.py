@@ -1,9 +1,9 @@
 """The settings of a session: what a client may ask for, and what it gets.
 
 A key that is absent stays as it is, ``null`` switches it off. What this server cannot do (another
-voice, another speed) is accepted and answered with what it does instead, because clients treat an
-error as the end; what would garble the conversation (an unknown format, a name of the beta
-protocol) is refused.
+speed, a voice of OpenAI's) is accepted and answered with what it does instead, because clients
+treat an error as the end; what would garble the conversation (an unknown format, a name of the beta
+protocol) or is meant for this server and wrong (a voice it does not have) is refused.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,21 @@ BETA_KEYS = {  # of the protocol as it was before general availability
     "input_audio_transcription",
     "max_response_output_tokens",
 }
+FOREIGN_VOICES = {  # OpenAI's, which clients ask for unasked
+    "alloy",
+    "ash",
+    "ballad",
+    "cedar",
+    "coral",
+    "echo",
+    "fable",
+    "marin",
+    "nova",
+    "onyx",
+    "sage",
+    "shimmer",
+    "verse",
+}
 MAX_INSTRUCTIONS = 100_000  # characters
 TRANSCRIPTION_KEYS = ("model", "language", "prompt")
 
@@ -31,6 +46,8 @@ class Settings:
 
     model: str
     voice: str
+    voices: tuple[str, ...] = ()
+    """Further ones that may be asked for."""
     can_transcribe: bool = False
     instructions: str = ""
     output_modalities: tuple[str, ...] = ("audio",)
@@ -118,6 +135,8 @@ def update(settings: Settings, asked: Mapping[str, Any], *, where: str = "sessio
         changes["input_format"] = _format(heard["format"], f"{where}.audio.input.format")
     if "format" in spoken:
         changes["output_format"] = _format(spoken["format"], f"{where}.audio.output.format")
+    if spoken.get("voice") is not None:
+        changes["voice"] = _voice(settings, spoken["voice"], f"{where}.audio.output.voice")
     if "noise_reduction" in heard:
         changes["noise_reduction"] = heard["noise_reduction"]
     if "transcription" in heard and settings.can_transcribe:
@@ -220,6 +239,18 @@ def _format(value: object, where: str) -> WireFormat:
             param=f"{where}.rate",
         )
     return form
+
+
+def _voice(settings: Settings, asked: object, where: str) -> str:
+    """Return the voice that speaks when a client asks for one."""
+    name = asked.get("id") if isinstance(asked, Mapping) else asked
+    known = list(dict.fromkeys([settings.voice, settings.model, *settings.voices]))
+    if name in known:
+        return str(name)
+    if isinstance(name, str) and name in FOREIGN_VOICES:
+        return settings.voice
+    message = f"{where} {name!r} is not known; expected one of {known}"
+    raise ClientError("invalid_value", message, param=where)
 
 
 def _transcription(value: object, where: str) -> Mapping[str, Any] | None:

@@ -6,14 +6,14 @@ other sessions have their turn and a reply can be stopped; what a step still mad
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
 import torch
 
-from voiceglm.chat import SAMPLE_RATE, VoiceChat
+from voiceglm.chat import SAMPLE_RATE, Speaker, VoiceChat
 from voiceglm.errors import VoiceGLMError
 from voiceglm.events import AudioDelta, TextDelta, TurnEnd
 from voiceglm.history import Utterance
@@ -36,12 +36,18 @@ class Talker:
         chat: Whose models are used; its conversation is not.
         executor: Where models run. Orders of one session never run side by side.
         report: Takes what is reported, on the event loop.
+        voices: What speaks with each voice, by name; any other name is the chat's own.
     """
 
     def __init__(
-        self, chat: VoiceChat, executor: Executor, report: Callable[[Report], None]
+        self,
+        chat: VoiceChat,
+        executor: Executor,
+        report: Callable[[Report], None],
+        voices: Mapping[str, Speaker] | None = None,
     ) -> None:
         self._models = chat
+        self._voices = voices or {}
         self._chat = self._fresh()
         self._executor = executor
         self._report = report
@@ -155,6 +161,7 @@ class Talker:
             return
         chat = self._chat if order.only is None else await self._aside(order.only)
         chat.instruct(order.instructions)
+        chat.decoder = self._voices.get(order.voice, self._models.decoder)
         events = chat.respond(sampling=order.sampling, aloud=order.aloud)
         outbound = Outbound(chat.decoder.sample_rate, order.form)
         try:

@@ -2,6 +2,12 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +17,7 @@ import soundfile
 import torch
 
 import decoder.train_vocoder
+from decoder.clips import Clips
 from decoder.config import VocoderConfig
 from decoder.discriminators import (
     DiscriminatorConfig,
@@ -20,10 +27,15 @@ from decoder.discriminators import (
     feature_loss,
 )
 from decoder.features import MelConfig
+from decoder.parts import Part
 from decoder.pitch import PitchConfig, pitch
 from decoder.spectral_loss import SpectralLoss, log_spectral_distance
 from decoder.train_vocoder import VocoderTrainConfig, learning_rate, train_vocoder
-from voiceglm.errors import CheckpointError, ConfigError, TrainingError
+from tests.conftest import ROOT
+from voiceglm.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from voiceglm.manifest import read_manifest
+
+CPU = torch.device("cpu")
 
 TINY = VocoderConfig(
     base_channels=16,
@@ -106,11 +118,114 @@ def test_resume_is_exact(manifest: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "stopped")
 
 
+KILL = """
+import os, signal, sys
+from pathlib import Path
+import torch
+import voiceglm.files
+from decoder.train_vocoder import train_vocoder
+from tests.decoder.test_train_vocoder import TINY, TRAIN
+torch.set_num_threads(1)
+sync = voiceglm.files._sync
+written = []
+def die_at_the_second(path):
+    written.append(path)
+    if len(written) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync(path)
+voiceglm.files._sync = die_at_the_second
+train_vocoder(Path(sys.argv[1]), TINY, TRAIN, Path(sys.argv[2]))
+"""
+
+
+def test_killed_between_its_writes_it_goes_on_exactly(manifest: Path, tmp_path: Path) -> None:
+    """Its draft is written and not yet in its place when the second checkpoint is killed."""
+    arguments = [str(manifest), str(tmp_path / "killed"), "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    names = [path.name for path in (tmp_path / "killed").glob("checkpoint-*.pt")]
+    assert names == ["checkpoint-00000003.pt"]
+    resumed = train_vocoder(manifest, TINY, TRAIN, tmp_path / "killed")
+    whole = train_vocoder(manifest, TINY, TRAIN, tmp_path / "whole")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "killed")
+
+
+def test_a_truncated_checkpoint_is_left_aside(
+    manifest: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learned: list[int] = []
+    learn = decoder.train_vocoder.VocoderRun.learn
+
+    def watch(run: decoder.train_vocoder.VocoderRun, batch: object) -> dict[str, float]:
+        learned.append(run.step)
+        return learn(run, batch)  # type: ignore[arg-type]
+
+    whole = train_vocoder(manifest, TINY, TRAIN, tmp_path)
+    kept = sorted(tmp_path.glob("checkpoint-*.pt"))
+    assert [path.name for path in kept] == ["checkpoint-00000006.pt", "checkpoint-00000008.pt"]
+    kept[-1].write_bytes(kept[-1].read_bytes()[:2000])
+    monkeypatch.setattr(decoder.train_vocoder.VocoderRun, "learn", watch)
+    resumed = train_vocoder(manifest, TINY, TRAIN, tmp_path)
+    assert learned == [6, 7], "from the one before, not from nothing"
+    assert f"{kept[-1]} is damaged and left aside" in caplog.text
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_loss_that_is_no_number_moves_nothing(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the generator, if it is the discriminators' loss."""
+    run = decoder.train_vocoder.VocoderRun(TINY, replace(TRAIN, adversarial_from=0), CPU)
+    clips = Clips(read_manifest(manifest), MelConfig(), PitchConfig())
+    nan = torch.tensor(math.nan)
+    monkeypatch.setattr(decoder.train_vocoder, "discriminator_loss", lambda *_: nan)
+    before = {name: weight.clone() for name, weight in run.generator.state_dict().items()}
+    with pytest.raises(TrainingError, match=r"discriminator is nan at step 0.*train\.peak_lr"):
+        run.learn(run.batch(clips))
+    for name, weight in run.generator.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    manifest: Path,
+    tmp_path: Path,
+    full_disk: Callable[[], AbstractContextManager[None]],
+) -> None:
+    train_vocoder(manifest, TINY, replace(TRAIN, steps=3), tmp_path)
+    checkpoints = {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
+    with full_disk(), pytest.raises(OutputError, match="cannot write"):
+        train_vocoder(manifest, TINY, TRAIN, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.pt")} == checkpoints
+    resumed = train_vocoder(manifest, TINY, TRAIN, tmp_path)
+    assert not resumed.training
+
+
+def test_it_starts_from_another(manifest: Path, tmp_path: Path) -> None:
+    first = train_vocoder(manifest, TINY, TRAIN, tmp_path / "first")
+    start = Part(TINY, first.state_dict(), "the first")
+    still = replace(TRAIN, steps=1, peak_lr=1e-12)
+    second = train_vocoder(manifest, TINY, still, tmp_path / "second", start=start)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
 def test_a_finished_run_is_only_loaded(manifest: Path, tmp_path: Path) -> None:
     first = train_vocoder(manifest, TINY, TRAIN, tmp_path)
-    before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     second = train_vocoder(manifest, TINY, TRAIN, tmp_path)
-    assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")} == before
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
     )

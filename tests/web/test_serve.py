@@ -30,6 +30,7 @@ def test_everybody_may_connect_only_with_a_key(capsys: pytest.CaptureFixture[str
 def made(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Host:
     """Return what a command line serves, with no model behind it."""
     monkeypatch.setattr("voiceglm.pretrained.load_chat", lambda *_, **__: None)
+    monkeypatch.setattr(serve, "_voices", lambda *_: ("", {}))
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)
     return serve.make_host(parser.parse_args(arguments))

@@ -1,5 +1,6 @@
 """What a client may ask for, and what it is told it gets."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,28 @@ def test_what_clients_send_at_the_start_is_accepted() -> None:
     assert livekit["tool_choice"] == "auto", "an object makes one client stop"
     assert livekit["audio"]["input"]["transcription"] == {"model": "gpt-4o-mini-transcribe"}
     assert "something_new" not in livekit
+
+
+def voice(asked: object) -> dict[str, Any]:
+    return {"audio": {"output": {"voice": asked}}}
+
+
+def test_a_voice_is_asked_for_by_name() -> None:
+    start = replace(START, voices=("default", "ben"))
+    for asked, given in (("ben", "ben"), ({"id": "ben"}, "ben"), ("nano", "nano"), (None, "nano")):
+        assert update(start, voice(asked)).voice == given
+    ben = update(start, voice("ben"))
+    assert ben.to_json()["audio"]["output"]["voice"] == "ben"
+    assert update(ben, {"instructions": "Go on."}).voice == "ben"
+    assert update(ben, voice("marin")).voice == "ben", "OpenAI's: clients ask for it unasked"
+    assert update(ben, voice("default")).voice == "default"
+
+
+@pytest.mark.parametrize("asked", ["eve", "", 5, {"id": "eve"}, ["ben"]])
+def test_an_unknown_voice_is_refused_and_the_known_are_listed(asked: object) -> None:
+    with pytest.raises(ClientError, match=r"expected one of \['nano', 'ben'\]") as error:
+        update(replace(START, voices=("ben",)), voice(asked))
+    assert error.value.param == "session.audio.output.voice"
 
 
 @pytest.mark.parametrize(

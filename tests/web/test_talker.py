@@ -290,3 +290,25 @@ def test_what_is_put_before_something_unknown_keeps_its_place() -> None:
             assert model.prompts == [writer.opening("text") + said]
 
     run(work)
+
+
+def test_each_reply_has_the_voice_that_is_asked_for() -> None:
+    async def work() -> None:
+        own, ben, heard = Model(4), Model(4), []
+        spoken: list[str] = []
+        for name, model in (("own", own), ("ben", ben)):
+            model.start = lambda name=name, model=model, **_: spoken.append(name) or model  # type: ignore[method-assign]
+        with ThreadPoolExecutor(1) as pool:
+            talker = Talker(VoiceChat(own, own, own), pool, heard.append, {"ben": ben})
+            running = asyncio.ensure_future(talker.run())
+            talker.order(actions.Say("item", "user", "Hello."))
+            for number, voice in enumerate(("", "ben", "nano")):
+                talker.order(reply(f"r{number}", voice=voice))
+                while sum(isinstance(one, Ended) for one in heard) <= number:
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await talker.close()
+        assert spoken == ["own", "ben", "own"]
+
+    run(work)

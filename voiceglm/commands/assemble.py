@@ -9,15 +9,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--model", default="nano", help="where the other parts come from")
-    for part in ("tokenizer", "language-model", "decoder"):
+    for part in ("tokenizer", "language-model", "decoder", "speaker-encoder"):
         parser.add_argument(f"--{part}", type=Path, metavar="FOLDER", help="this one instead")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the model."""
-    from voiceglm.assemble import PARTS, assemble
+    from voiceglm.assemble import OPTIONAL, PARTS, assemble
 
-    given = {part: path for part in PARTS if (path := getattr(args, part))}
+    given = {part: path for part in (*PARTS, *OPTIONAL) if (path := getattr(args, part))}
     assemble(args.output, args.model, given)
     sys.stdout.write(f"{args.output}\n")
     return 0

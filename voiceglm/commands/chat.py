@@ -7,7 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voiceglm.commands.options import add_model_arguments, use_threads, write_json
+from voiceglm.commands.options import (
+    add_model_arguments,
+    add_voice_arguments,
+    use_threads,
+    write_json,
+)
 from voiceglm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choices the model makes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_voice_arguments(parser)
     add_model_arguments(parser)
 
 
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     question = args.text if args.text is not None else load_speech(args.audio or QUESTION)
     use_threads(args)
     start = time.perf_counter()
-    chat = load_chat(args.model, device="cpu")
+    chat = load_chat(args.model, device="cpu", voice=args.voice, voices=args.voices)
     load_seconds = time.perf_counter() - start
     answer = ask(chat, question, args.seed)
     if answer.samples is not None:

@@ -6,7 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from voiceglm.commands.options import add_model_arguments, use_threads, write_json
+from voiceglm.commands.options import (
+    add_model_arguments,
+    add_voice_arguments,
+    use_threads,
+    write_json,
+)
 from voiceglm.errors import ConfigError
 
 
@@ -28,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="a folder to make"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise that speech is made from")
+    add_voice_arguments(parser)
     add_model_arguments(parser)
 
 
@@ -36,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from decoder.model import SpeechDecoder
+    from decoder.voices import speaking
     from voiceglm.audio import save_audio
     from voiceglm.files import check_folder_place, new_folder
 
@@ -45,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
     decoder = SpeechDecoder.from_pretrained(args.model)
     for line in lines:
         _check_range(line, decoder.num_codes, args.ids)
+    speaker = speaking(decoder, args.voice, args.model, args.voices)
     rows = []
     with new_folder(args.output) as draft:
         for line in lines:
             generator = torch.Generator().manual_seed(args.seed)
-            samples = decoder.decode(line.ids, generator=generator)
+            samples = speaker.decode(line.ids, generator=generator)
             save_audio(draft / f"{line.name}.wav", samples, decoder.sample_rate)
             seconds = round(len(samples) / decoder.sample_rate, 3)
             rows.append({"path": str(args.output / f"{line.name}.wav"), "seconds": seconds})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from voiceglm.commands.options import (
     add_model_arguments,
     add_recordings_argument,
+    add_voice_arguments,
     positive,
     use_threads,
 )
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=positive, default=300, help="compared of each set")
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
     add_recordings_argument(parser)
+    add_voice_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,6 +107,8 @@ def _check_inputs(args: argparse.Namespace) -> None:
 def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str]":
     counts = f"--questions {args.questions} --readings {args.readings} --pairs {args.pairs}"
     command = f"voiceglm evaluate {' '.join(args.tables)} --model {args.model} {counts}"
+    if args.voice != "default":
+        command += f" --voice {args.voice}"
     if SUMMARY in names:
         yield _summary(args, command)
     tables = TABLES if ALL in names else [name for name in names if name != SUMMARY]
@@ -121,6 +125,8 @@ def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str
             noises=tuple(args.noise),
             recognizer=args.recognizer,
             device=args.device,
+            voice=args.voice,
+            voices=args.voices,
             num_questions=args.questions,
             num_readings=args.readings,
             num_pairs=args.pairs,
@@ -141,5 +147,7 @@ def _summary(args: argparse.Namespace, command: str) -> str:
         recordings=tuple(args.recordings),
         command=command,
         device=args.device,
+        voice=args.voice,
+        voices=args.voices,
     )
     return table(measure(measurement))

@@ -14,6 +14,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads_argument(parser)
 
 
+def add_voice_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare who speaks."""
+    parser.add_argument(
+        "--voice", default="default", help="the name of a voice, or its file (voiceglm voice list)"
+    )
+    add_voices_argument(parser)
+
+
+def add_voices_argument(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Declare where voices are that a user added, by default as ``--voices``."""
+    parser.add_argument(
+        *(names or ("--voices",)),
+        dest="voices",
+        type=Path,
+        metavar="FOLDER",
+        help="of voices that were added; by default one of the user's, by the model's name",
+    )
+
+
 def add_threads_argument(parser: argparse.ArgumentParser) -> None:
     """Declare on how many threads to work."""
     parser.add_argument(

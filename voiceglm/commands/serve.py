@@ -3,14 +3,21 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voiceglm.commands.options import add_model_arguments, positive, use_threads
+from voiceglm.commands.options import (
+    add_model_arguments,
+    add_voice_arguments,
+    positive,
+    use_threads,
+)
 from voiceglm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from web.server import Host, Server
+    from voiceglm.chat import Speaker, VoiceChat
+    from web.server import Host, Server, ServerOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every server has."""
     add_model_arguments(parser)
+    add_voice_arguments(parser)
     parser.add_argument("--device", default="cpu", help="where models compute, such as cuda")
     parser.add_argument(
         "--workers",
@@ -87,15 +95,12 @@ def make_host(args: argparse.Namespace) -> "Host":
     """Load the model and return what serves it.
 
     Raises:
-        ConfigError: If everybody could connect and no key is asked for.
+        ConfigError: If everybody could connect and no key is asked for, or no voice is so called.
     """
-    from voiceglm.language_model import Sampling
     from voiceglm.pretrained import load_chat
     from web.gate import Gate, is_local
     from web.logs import set_up
-    from web.server import Host, ServerOptions
-    from web.session import Limits
-    from web.turns import Patience
+    from web.server import Host
 
     keys = tuple(_keys(args.api_key))
     gate = Gate(keys, tuple(args.origin), only_local=not keys)
@@ -105,19 +110,6 @@ def make_host(args: argparse.Namespace) -> "Host":
         )
     set_up(as_json=args.log_json)
     use_threads(args)
-    limits = Limits(
-        max_seconds=60 * args.max_minutes,
-        max_idle_seconds=60 * args.idle_minutes,
-        sampling=Sampling(temperature=args.temperature, max_new_ids=args.max_ids),
-    )
-    options = ServerOptions(
-        model=Path(str(args.model)).name,
-        max_sessions=args.max_sessions,
-        workers=args.workers or _workers(args),
-        drain_seconds=args.drain_seconds,
-        limits=limits,
-        patience=Patience(min_interruption_ms=args.min_interruption_ms),
-    )
     if (args.engine == "vllm") != bool(args.engine_url):
         raise ConfigError("--engine vllm and --engine-url go together")
     chat = load_chat(
@@ -127,7 +119,45 @@ def make_host(args: argparse.Namespace) -> "Host":
         engine_model=args.engine_model,
         engine_key=args.engine_key,
     )
-    return Host(chat, options, gate)
+    voice, voices = _voices(args, chat)
+    return Host(chat, _options(args, voice), gate, voices)
+
+
+def _options(args: argparse.Namespace, voice: str) -> "ServerOptions":
+    """Return how the server is run."""
+    from voiceglm.language_model import Sampling
+    from web.server import ServerOptions
+    from web.session import Limits
+    from web.turns import Patience
+
+    limits = Limits(
+        max_seconds=60 * args.max_minutes,
+        max_idle_seconds=60 * args.idle_minutes,
+        sampling=Sampling(temperature=args.temperature, max_new_ids=args.max_ids),
+    )
+    return ServerOptions(
+        model=Path(str(args.model)).name,
+        voice=voice,
+        max_sessions=args.max_sessions,
+        workers=args.workers or _workers(args),
+        drain_seconds=args.drain_seconds,
+        limits=limits,
+        patience=Patience(min_interruption_ms=args.min_interruption_ms),
+    )
+
+
+def _voices(args: argparse.Namespace, chat: "VoiceChat") -> "tuple[str, Mapping[str, Speaker]]":
+    """Return the voice of sessions that ask for none, empty for the default, and all voices."""
+    from decoder.model import SpeechDecoder, VoicedDecoder
+    from decoder.voices import all_speaking, speaking
+
+    decoder = chat.decoder
+    assert isinstance(decoder, SpeechDecoder), "load_chat gives one in the default voice"
+    voices: dict[str, Speaker] = {**all_speaking(decoder, args.model, args.voices)}
+    chosen = speaking(decoder, args.voice, args.model, args.voices)
+    if not isinstance(chosen, VoicedDecoder):
+        return "", voices
+    return chosen.voice.name, {**voices, chosen.voice.name: chosen}
 
 
 def _workers(args: argparse.Namespace) -> int:

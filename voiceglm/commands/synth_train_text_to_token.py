@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on."""
     from importlib.resources import files
 
-    from data_synth.codes import encode_set
+    from data_synth.codes import read_coded
     from data_synth.text_to_token import TextToTokenConfig, train_text_to_token, write_pairs
     from tokenizer.model import SpeechTokenizer
     from voiceglm.config import build, load_yaml
@@ -47,16 +47,13 @@ def run(args: argparse.Namespace) -> int:
     if folder.exists() and any(folder.iterdir()) and not args.resume:
         raise OutputError(f"{folder} exists already; name another folder, or go on with --resume")
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = SpeechTokenizer.from_pretrained(args.model)
     _, text_tokenizer, vocabulary, _ = read_language_model(args.model)
-    heard = []
-    for number, manifest in enumerate(args.manifests):
-        utterances = [one for one in read_manifest(manifest) if one.text and one.path]
-        if any("codes" not in one.extra for one in utterances):
-            made = folder / f"codes_{number}.jsonl"
-            encode_set(tokenizer, utterances, made)
-            utterances = read_manifest(made)
-        heard += utterances
+    listed = (read_manifest(manifest) for manifest in args.manifests)
+    heard = read_coded(
+        [[one for one in utterances if one.text and one.path] for utterances in listed],
+        lambda: SpeechTokenizer.from_pretrained(args.model),
+        folder,
+    )
     count = write_pairs(folder / "rows.jsonl", heard)
     sys.stderr.write(f"{count} recordings to learn from\n")
     model = train_text_to_token(

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,13 +24,19 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, example: str) -> 
     add_threads_argument(parser)
 
 
-def begin(args: argparse.Namespace, kind: type[T], standard: dict[str, Any]) -> T:
+def begin(
+    args: argparse.Namespace,
+    kind: type[T],
+    standard: dict[str, Any],
+    given: Mapping[str, Any] | None = None,
+) -> T:
     """Read the settings of a run and open its folder.
 
     Args:
         args: With what :func:`add_training_arguments` declares.
         kind: The dataclass of everything the run is asked for.
         standard: Settings that the file and the single ones go over.
+        given: Settings that are arguments of the task, such as its manifests: they go over all.
 
     Raises:
         ConfigError: If a setting is wrong, or a run that goes on was started with others.
@@ -39,9 +46,28 @@ def begin(args: argparse.Namespace, kind: type[T], standard: dict[str, Any]) -> 
     from voiceglm.runs import open_run
 
     use_threads(args)
-    config = build(kind, read_settings(args, standard))
+    config = build(kind, {**read_settings(args, standard), **(given or {})})
     open_run(args.output, config, resume=args.resume)
     return config
+
+
+def started_from(
+    args: argparse.Namespace, standard: dict[str, Any], sizes: Callable[[str], Any]
+) -> dict[str, Any]:
+    """Return standard settings, their ``model`` that of what ``start_from`` asks to start from.
+
+    Args:
+        args: With what :func:`add_training_arguments` declares.
+        standard: Settings of a run that starts from nothing.
+        sizes: Gives the dataclass of a checkpoint's sizes.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint.
+    """
+    from dataclasses import asdict
+
+    start = read_settings(args).get("start_from")
+    return {**standard, "model": asdict(sizes(str(start)))} if start else standard
 
 
 def finish(folder: Path, hint: str) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 
+from decoder.voice import DEFAULT
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import resample
 from voiceglm.chat import VoiceChat
@@ -39,6 +40,8 @@ class Settings:
     noises: tuple[Path, ...] = ()
     recognizer: str = ""  # a folder; that of the run by default
     device: str = "cpu"
+    voice: str = DEFAULT
+    voices: Path | None = None  # folder of the user's voices, where it is not the standard one
     num_questions: int = 240
     num_readings: int = 300
     num_pairs: int = 300
@@ -89,7 +92,9 @@ def load_subject(settings: Settings) -> Subject:
     Raises:
         CheckpointError: If the model or a recognizer that was named is missing or damaged.
     """
-    chat = load_chat(settings.model, device=settings.device)
+    chat = load_chat(
+        settings.model, device=settings.device, voice=settings.voice, voices=settings.voices
+    )
     folder = Path(settings.recognizer) if settings.recognizer else recognizer_folder(settings.run)
     if not settings.recognizer and not folder.is_dir():
         return Subject(chat, settings)
