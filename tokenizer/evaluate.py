@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tokenizer.model import SpeechTokenizer
 from tokenizer.quantizer import perplexity
-from voiceglm.error_rate import character_errors, word_errors
+from voiceglm.error_rate import ErrorRate, character_errors, word_errors
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_samples
 
@@ -32,15 +32,15 @@ class Figures:
     used_bits_per_second: float | None  # frame rate x log2 of the perplexity
     texts: int  # recordings whose text was read back
     character_error_percent: float | None
-    word_error_percent: float | None
+    word_error_percent: float | None  # without Chinese, which has no words between blanks
 
 
 def read_recordings(tokenizer: SpeechTokenizer, utterances: Sequence[Utterance]) -> list[Row]:
     """Encode recordings and read them back.
 
     Returns:
-        Rows of ``path``, ``speaker``, ``seconds``, ``codes`` (None without a codebook), ``said``
-        (None where nobody wrote it down) and ``heard`` (None without a recognizer).
+        Rows of ``path``, ``speaker``, ``language``, ``seconds``, ``codes`` (None without a
+        codebook), ``said`` (None where nobody wrote it down), ``heard`` (None if it cannot read).
 
     Raises:
         AudioError: If a recording cannot be read.
@@ -54,6 +54,7 @@ def read_recordings(tokenizer: SpeechTokenizer, utterances: Sequence[Utterance])
             {
                 "path": str(utterance.recording),
                 "speaker": utterance.speaker,
+                "language": utterance.language,
                 "seconds": round(len(samples) / rate, 3),
                 "codes": tokenizer.encode(samples, rate) if tokenizer.num_codes else None,
                 "said": utterance.text,
@@ -72,14 +73,18 @@ def figures(tokenizer: SpeechTokenizer, rows: Sequence[Row]) -> Figures:
     if not rows:
         raise ConfigError("no utterance has a recording; give a manifest that lists some")
     read = [row for row in rows if row["said"] and row["heard"] is not None]
+    chinese = [row for row in read if row["language"] == "zh"]
+    others = [row for row in read if row["language"] != "zh"]
+    parts = [character_errors(chinese, language="zh"), character_errors(others, language=None)]
+    characters = ErrorRate(sum(part.edits for part in parts), sum(part.length for part in parts))
     return Figures(
         recordings=len(rows),
         seconds=round(sum(row["seconds"] for row in rows), 3),
         frame_rate=tokenizer.frame_rate,
         **_codebook(tokenizer, (row["codes"] for row in rows)),
         texts=len(read),
-        character_error_percent=character_errors(read, language=None).percent if read else None,
-        word_error_percent=word_errors(read, language=None).percent if read else None,
+        character_error_percent=characters.percent if read else None,
+        word_error_percent=word_errors(others, language=None).percent if others else None,
     )
 
 

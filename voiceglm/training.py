@@ -86,7 +86,41 @@ def fit(
         OutputError: If a checkpoint cannot be written; the one before it is kept.
     """
     shield = Shield(model)
-    arguments = TrainingArguments(
+    if is_first():
+        drop_incomplete(folder)
+    wait()
+    newest = newest_checkpoint(folder)
+    if newest:
+        check_same_model(shield, newest)
+    if config.recompute:
+        recompute(model)
+    log = TrainingLog(folder, step_of(newest) if newest else 0) if is_first() else None
+    watching: list[TrainerCallback] = [Logging(log)]
+    if is_first():
+        watching.append(Progress(folder.name if folder.name != TRAIN else folder.parent.name))
+    if is_first() and samples:
+        watching.append(_Samples(model, folder / SAMPLES, samples, config))
+    watching += _with_log(callbacks, log)
+    trainer = BatchTrainer(
+        model=shield,
+        args=_arguments(model, config, folder),
+        train_dataset=Numbered(batches, config.steps * config.accumulate),
+        callbacks=watching,
+    )
+    trainer.remove_callback(PrinterCallback)  # writes to stdout, where data belongs
+    trainer.config = config
+    try:
+        with _explained(trainer.state):
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    finally:
+        if log:
+            log.close()
+    if is_first():
+        plot_run(folder)
+
+
+def _arguments(model: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
+    return TrainingArguments(
         output_dir=str(folder),
         max_steps=config.steps,
         per_device_train_batch_size=1,
@@ -109,39 +143,16 @@ def fit(
         disable_tqdm=True,
         **_sharding(config, model),
     )
-    if is_first():
-        drop_incomplete(folder)
-    wait()
-    newest = newest_checkpoint(folder)
-    if newest:
-        check_same_model(shield, newest)
-    if config.recompute:
-        recompute(model)
-    log = TrainingLog(folder, step_of(newest) if newest else 0) if is_first() else None
-    watching: list[TrainerCallback] = [Logging(log)]
-    if is_first():
-        watching.append(Progress(folder.name if folder.name != TRAIN else folder.parent.name))
-        if samples:
-            watching.append(_Samples(model, folder / SAMPLES, samples, config))
+
+
+def _with_log(
+    callbacks: Sequence[TrainerCallback], log: TrainingLog | None
+) -> Sequence[TrainerCallback]:
+    """Give the log to those that have something to write."""
     for each in callbacks:
         if isinstance(each, Gauge):
             each.log = log
-    trainer = BatchTrainer(
-        model=shield,
-        args=arguments,
-        train_dataset=Numbered(batches, config.steps * config.accumulate),
-        callbacks=[*watching, *callbacks],
-    )
-    trainer.remove_callback(PrinterCallback)  # writes to stdout, where data belongs
-    trainer.config = config
-    try:
-        with _explained(trainer.state):
-            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    finally:
-        if log:
-            log.close()
-    if is_first():
-        plot_run(folder)
+    return callbacks
 
 
 def recompute(model: nn.Module) -> None:
