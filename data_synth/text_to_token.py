@@ -33,6 +33,15 @@ class TextToTokenConfig:
     train: TrainConfig
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextToTokenTask(TextToTokenConfig):
+    """A training by command: all that it is asked for."""
+
+    manifests: tuple[str, ...]
+    tokenizer: str
+    """Model whose tokenizer makes codes where a manifest has none."""
+
+
 def spoken_span(rng: random.Random) -> Line:
     """Draw a stretch of a document as the interleaving would, to be read aloud by anybody."""
     while True:

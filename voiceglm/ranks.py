@@ -5,7 +5,8 @@ rank 0 of 1, and nothing here does anything then.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as distributed
@@ -42,6 +43,19 @@ def wait() -> None:
     if world() > 1:
         join()
         distributed.barrier()
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """Let the first process through the block before the others, who find what it left behind.
+
+    A file that each would make is made once so. If the first fails, ``torchrun`` ends the others.
+    """
+    if not is_first():
+        wait()
+    yield
+    if is_first():
+        wait()
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ def _flow_folder(recipe: RecipeConfig, folder: Path) -> Path:
 def _corpora(recipe: RecipeConfig, corpora: Corpora, folder: Path) -> Iterator[Step]:
     """Yield what makes ids of texts and recordings, for the kinds that have a share."""
     shares = recipe.language_model.pretraining.shares
-    speaks = f"text_to_token={folder}/text_to_token/text_to_token"
+    speaks = f"text_to_token={folder}/text_to_token/model"
     recordings = (*corpora.transcribed, *corpora.speech)
     for name, kind, sources, settings in (
         ("interleaved", "interleaved", corpora.texts, [speaks]),

@@ -33,7 +33,8 @@ def open_run(folder: Path, config: Any, *, resume: bool) -> None:
         OutputError: If the folder is taken, or cannot be written.
         ConfigError: If the settings of a run that goes on are not those it was started with.
     """
-    taken = folder.is_dir() and any(folder.iterdir())
+    # Settings alone are what a run leaves that failed before it did anything.
+    taken = folder.is_dir() and any(path.name != CONFIG for path in folder.iterdir())
     if taken and not resume:
         raise OutputError(f"{folder} exists already; name another folder, or go on with --resume")
     settings = yaml.safe_load(yaml.safe_dump(_plain(asdict(config))))

@@ -85,7 +85,7 @@ def test_a_model_is_trained_and_used(
     assert main([*command, *small, "--resume"]) == 0
     texts, corpus = str(tmp_path / "texts.jsonl"), str(tmp_path / "corpus")
     assert main(["synth", "world", "-o", texts, "--documents", "3"]) == 0
-    mine = settings(model, f"text_to_token={out / 'text_to_token'}")
+    mine = settings(model, f"text_to_token={out / 'model'}")
     assert main(["synth", "plan", texts, "-o", corpus, *mine]) == 0
     assert main(["synth", "run", corpus, "--workers", "1"]) == 0
 

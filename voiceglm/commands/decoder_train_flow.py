@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from tokenizer.model import SpeechTokenizer
     from voiceglm.checkpoint import write_checkpoint
     from voiceglm.manifest import read_manifest, write_manifest
+    from voiceglm.ranks import first_goes_first
     from voiceglm.runs import MODEL
     from voiceglm.training import TRAIN
 
@@ -50,14 +51,15 @@ def run(args: argparse.Namespace) -> int:
         other.where if other else "",
         SpeakerEncoder.from_pretrained(config.speaker_encoder) if config.speaker_encoder else None,
     )
-    coded = read_coded(
-        listed,
-        lambda: SpeechTokenizer.from_pretrained(args.model),
-        args.output,
-        num_codes=config.model.num_codes,
-    )
     manifest = args.output / "spoken.jsonl"
-    write_manifest(manifest, coded)
+    with first_goes_first():
+        coded = read_coded(
+            listed,
+            lambda: SpeechTokenizer.from_pretrained(args.model),
+            args.output,
+            num_codes=config.model.num_codes,
+        )
+        write_manifest(manifest, coded)
     flow = train_flow(
         manifest,
         config.model,
@@ -67,5 +69,10 @@ def run(args: argparse.Namespace) -> int:
         start=start,
     )
     model = args.output / MODEL
-    write_checkpoint(model, asdict(flow.config), flow.state_dict(), replace=True)
-    return finish(model, f"use it with: voiceglm decoder join --flow {model} -o DECODER")
+    return finish(
+        model,
+        f"use it with: voiceglm decoder join --flow {model} -o DECODER",
+        lambda folder: write_checkpoint(
+            folder, asdict(flow.config), flow.state_dict(), replace=True
+        ),
+    )

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from decoder.train_vocoder import VocoderTask, train_vocoder
     from voiceglm.checkpoint import write_checkpoint
     from voiceglm.manifest import read_manifest, write_manifest
+    from voiceglm.ranks import first_goes_first
     from voiceglm.runs import MODEL
     from voiceglm.training import TRAIN
 
@@ -42,8 +43,14 @@ def run(args: argparse.Namespace) -> int:
     config = begin(args, VocoderTask, standard, given)
     start = read_vocoder(config.start_from) if config.start_from else None
     manifest = args.output / "spoken.jsonl"
-    write_manifest(manifest, spoken)
+    with first_goes_first():
+        write_manifest(manifest, spoken)
     vocoder = train_vocoder(manifest, config.model, config.train, args.output / TRAIN, start=start)
     model = args.output / MODEL
-    write_checkpoint(model, asdict(vocoder.config), vocoder.state_dict(), replace=True)
-    return finish(model, f"use it with: voiceglm decoder join --vocoder {model} -o DECODER")
+    return finish(
+        model,
+        f"use it with: voiceglm decoder join --vocoder {model} -o DECODER",
+        lambda folder: write_checkpoint(
+            folder, asdict(vocoder.config), vocoder.state_dict(), replace=True
+        ),
+    )

@@ -4,12 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from voiceglm.commands.options import (
-    add_model_arguments,
-    add_settings_arguments,
-    read_settings,
-    use_threads,
-)
+from voiceglm.commands.training import add_training_arguments, begin, finish, recipe_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,44 +16,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MANIFEST",
         help="of recordings with texts; codes are made where they lack (docs/data.md)",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    add_settings_arguments(parser, example="train.steps=2000")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    add_model_arguments(parser)
+    parser.add_argument(
+        "--model", default="nano", help="whose tokenizer makes the codes, and whose text ids it has"
+    )
+    add_training_arguments(parser, example="train.steps=2000")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on."""
-    from importlib.resources import files
-
     from data_synth.codes import read_coded
-    from data_synth.text_to_token import TextToTokenConfig, train_text_to_token, write_pairs
+    from data_synth.text_to_token import TextToTokenTask, train_text_to_token, write_pairs
     from tokenizer.model import SpeechTokenizer
-    from voiceglm.config import build, load_yaml
-    from voiceglm.errors import OutputError
     from voiceglm.language_model import read_language_model
     from voiceglm.manifest import read_manifest
+    from voiceglm.ranks import first_goes_first
+    from voiceglm.runs import MODEL
+    from voiceglm.training import TRAIN
 
-    use_threads(args)
-    recipe = load_yaml(Path(str(files("voiceglm").joinpath("recipes", "nano.yaml"))))
-    standard = {name: recipe["text_to_token"][name] for name in ("model", "objective", "train")}
-    config = build(TextToTokenConfig, read_settings(args, standard))
-    folder: Path = args.output
-    if folder.exists() and any(folder.iterdir()) and not args.resume:
-        raise OutputError(f"{folder} exists already; name another folder, or go on with --resume")
-    folder.mkdir(parents=True, exist_ok=True)
+    recipe = recipe_settings("nano", "text_to_token")
+    standard = {name: recipe[name] for name in ("model", "objective", "train")}
+    given = {"manifests": [str(path) for path in args.manifests], "tokenizer": args.model}
+    config = begin(args, TextToTokenTask, standard, given)
     _, text_tokenizer, vocabulary, _ = read_language_model(args.model)
-    listed = (read_manifest(manifest) for manifest in args.manifests)
-    heard = read_coded(
-        [[one for one in utterances if one.text and one.path] for utterances in listed],
-        lambda: SpeechTokenizer.from_pretrained(args.model),
-        folder,
-    )
-    count = write_pairs(folder / "rows.jsonl", heard)
+    listed = [read_manifest(manifest) for manifest in args.manifests]
+    rows = args.output / "rows.jsonl"
+    with first_goes_first():
+        heard = read_coded(
+            [[one for one in utterances if one.text and one.path] for utterances in listed],
+            lambda: SpeechTokenizer.from_pretrained(args.model),
+            args.output,
+        )
+        count = write_pairs(rows, heard)
     sys.stderr.write(f"{count} recordings to learn from\n")
     model = train_text_to_token(
-        folder / "rows.jsonl", text_tokenizer, vocabulary.num_codes, config, folder / "train"
+        rows, text_tokenizer, vocabulary.num_codes, config, args.output / TRAIN
     )
-    model.save(folder / "text_to_token", replace=True)
-    sys.stdout.write(f"use it with: --set text_to_token={folder / 'text_to_token'}\n")
-    return 0
+    return finish(
+        args.output / MODEL,
+        f"use it with: voiceglm synth plan --set text_to_token={args.output / MODEL}",
+        lambda folder: model.save(folder, replace=True),
+    )

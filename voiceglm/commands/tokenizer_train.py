@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     config = begin(args, TokenizerRunConfig, _standard(args))
     sources, weights = read_sources(config.manifests)
     tokenizer = train_tokenizer(sources, config, args.output / TRAIN, weights=weights)
-    tokenizer.save(args.output / MODEL, replace=True)
     return finish(
         args.output / MODEL,
         f"measure it: voiceglm tokenizer evaluate {args.output / MODEL} MANIFEST",
+        lambda folder: tokenizer.save(folder, replace=True),
     )
 
 

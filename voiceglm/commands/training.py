@@ -43,11 +43,14 @@ def begin(
         OutputError: If the folder is taken.
     """
     from voiceglm.config import build
+    from voiceglm.ranks import is_first, wait
     from voiceglm.runs import open_run
 
     use_threads(args)
     config = build(kind, {**read_settings(args, standard), **(given or {})})
-    open_run(args.output, config, resume=args.resume)
+    if is_first():
+        open_run(args.output, config, resume=args.resume)
+    wait()
     return config
 
 
@@ -70,8 +73,20 @@ def started_from(
     return {**standard, "model": asdict(sizes(str(start)))} if start else standard
 
 
-def finish(folder: Path, hint: str) -> int:
-    """Say where the model of a run is; returns the exit status."""
+def finish(folder: Path, hint: str, save: Callable[[Path], None] | None = None) -> int:
+    """Save the model of a run and say where it is, in the first process; return the exit status.
+
+    Args:
+        folder: Of the model.
+        hint: What to do with it.
+        save: Writes it there, if that was not done.
+    """
+    from voiceglm.ranks import is_first
+
+    if not is_first():
+        return 0
+    if save:
+        save(folder)
     sys.stdout.write(f"{folder}\n")
     sys.stderr.write(f"{hint}\n")
     return 0

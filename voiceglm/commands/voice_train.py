@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from decoder.train_speaker import SpeakerTask, divide, equal_error_rate, train_speaker
     from voiceglm.files import write_file
     from voiceglm.manifest import read_manifest
+    from voiceglm.ranks import is_first
     from voiceglm.runs import MODEL
     from voiceglm.training import TRAIN
 
@@ -41,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     )
     sys.stderr.write(f"{len(speakers.learned)} recordings of {len(speakers.names)} speakers\n")
     encoder = train_speaker(speakers, config, args.output / TRAIN)
-    encoder.save(args.output / MODEL, replace=True)
-    if config.held_out > 1:
+    if config.held_out > 1 and is_first():
         rate = round(equal_error_rate(encoder, speakers.held_out), 2)
         sys.stderr.write(f"equal error rate of {config.held_out} speakers held out: {rate} %\n")
         figures = {"equal_error_rate_percent": rate, "recordings": len(speakers.held_out)}
@@ -50,5 +50,7 @@ def run(args: argparse.Namespace) -> int:
         text = json.dumps({**figures, **settings}, indent=1)
         write_file(args.output / "summary.json", text.encode())
     return finish(
-        args.output / MODEL, "use it with: voiceglm decoder train-flow --set speaker_encoder=FOLDER"
+        args.output / MODEL,
+        "use it with: voiceglm decoder train-flow --set speaker_encoder=FOLDER",
+        lambda folder: encoder.save(folder, replace=True),
     )
