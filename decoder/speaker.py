@@ -33,6 +33,7 @@ from voiceglm.checkpoint import (
 )
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError, ConfigError
+from voiceglm.ranks import sum_with_gradient, world
 
 PART = "speaker_encoder"
 """What its folder in a model's folder is called."""
@@ -67,7 +68,8 @@ class SpeakerEncoder(nn.Module):
         self.attention = nn.Sequential(
             nn.Conv1d(c.channels, c.channels // 2 + 1, 1),
             nn.Tanh(),
-            nn.Conv1d(c.channels // 2 + 1, c.channels, 1),
+            # Without a bias: it would be the same in every frame, and so nothing to the softmax.
+            nn.Conv1d(c.channels // 2 + 1, c.channels, 1, bias=False),
         )
         self.exit = nn.Linear(2 * c.channels, c.dim)
 
@@ -128,6 +130,30 @@ class SpeakerEncoder(nn.Module):
         return self(mel[None])[0].cpu()
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Normalises over the whole batch, also where several processes share it, on any device."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
+        if not self.training or world() == 1:
+            return super().forward(x)
+        own = torch.stack([x.mean((0, 2)), x.square().mean((0, 2))])
+        mean, square = sum_with_gradient(own) / world()  # the shares are of equal size
+        variance = square - mean.square()
+        count = x.numel() // len(mean) * world()
+        with torch.no_grad():
+            for kept, now in (
+                (self.running_mean, mean),
+                (self.running_var, variance * count / (count - 1)),
+            ):
+                assert kept is not None, "this norm keeps averages"
+                kept.lerp_(now, self.momentum or 0.0)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (x - mean[:, None]) * scale[:, None] + self.bias[:, None]
+
+
 class _Layer(nn.Module):
     """A dilated convolution, normalised over the batch: (B, H, M) -> (B, H, M)."""
 
@@ -135,7 +161,7 @@ class _Layer(nn.Module):
         super().__init__()
         padding = dilation * (size - 1) // 2
         self.conv = nn.Conv1d(in_channels, out_channels, size, padding=padding, dilation=dilation)
-        self.norm = nn.BatchNorm1d(out_channels)
+        self.norm = _BatchNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(F.relu(self.conv(x)))

@@ -10,6 +10,7 @@ Tests start it to see what kills and further processes do to a run; each stage w
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig, VocoderConfig
 from decoder.discriminators import DiscriminatorConfig
+from decoder.speaker import SpeakerConfig
 from decoder.train_flow import train_flow
+from decoder.train_speaker import SpeakerTraining, divide, train_speaker
 from decoder.train_vocoder import VocoderTrainConfig, train_vocoder
 from tokenizer.config import EncoderConfig as ListenerConfig
 from tokenizer.config import (
@@ -171,11 +174,22 @@ def vocoder(folder: Path) -> Mapping[str, Tensor]:
     return train_vocoder(sung(folder / "sung"), config, train, folder / "vocoder").state_dict()
 
 
+def speaker(folder: Path) -> Mapping[str, Tensor]:
+    """Train a speaker encoder."""
+    heard = read_manifest(sung(folder / "sung"))
+    spoken = [replace(one, speaker=f"singer {n % 4}") for n, one in enumerate(heard)]
+    config = SpeakerTraining(
+        train=TRAIN, model=SpeakerConfig(dim=8, channels=16, dilations=(1, 2)), crop_frames=60
+    )
+    return train_speaker(divide(spoken, 0), config, folder / "speaker").state_dict()
+
+
 STAGES: Mapping[str, Callable[[Path], Mapping[str, Tensor]]] = {
     "tokenizer": tokenizer,
     "flow": flow,
     "language_model": language_model,
     "vocoder": vocoder,
+    "speaker": speaker,
 }
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 
 def rank() -> int:
@@ -64,6 +65,11 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     if _joined() and world() > 1:
         distributed.all_reduce(total)
     return total
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """Add up tensors of one shape over all processes; gradients pass to all of them."""
+    return all_reduce(values) if _joined() and world() > 1 else values
 
 
 def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
