@@ -5,14 +5,18 @@ serving and training on recordings never need it.
 
 espeak-ng keeps one voice per process, so every sentence sets all of its voice again and sounds
 the same whatever was spoken before (to the ear: its noise source is not reset). Where every bit has
-to be the same, :func:`speak_alone` loads the library anew for each sentence.
+to be the same, :func:`speak_alone` loads a copy of the library anew for each sentence.
 """
 
+import atexit
 import ctypes
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -44,18 +48,22 @@ class Voice:
 class Espeak:
     """One espeak-ng engine.
 
+    Args:
+        apart: Whether it shares nothing with other engines; the library remembers what was said.
+
     Raises:
         DependencyError: If the wheel is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool = False) -> None:
         try:
             import espeakng_loader
         except ImportError:
             raise DependencyError(
                 "speech synthesis needs espeak-ng; install it with: pip install voiceglm[synth]"
             ) from None
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        path = Path(espeakng_loader.get_library_path())
+        self._library = ctypes.CDLL(str(_copy_of(path) if apart else path))
         self._data = Path(espeakng_loader.get_data_path())
         rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(self._data).encode(), 0)
         if rate != SAMPLE_RATE:
@@ -100,7 +108,7 @@ class Espeak:
         ctypes.CDLL(None).srand(1)
 
     def close(self) -> None:
-        """Unload the library and with it all it remembers. No other engine may be in use."""
+        """Unload the library and with it all it remembers, unless another engine uses it, too."""
         self._library.espeak_Terminate()
         ctypes.CDLL(None).dlclose(ctypes.c_void_p(self._library._handle))
 
@@ -111,13 +119,21 @@ class Espeak:
         return 0
 
 
+@cache
+def _copy_of(library: Path) -> Path:
+    """Copy a library to a name of its own, under which it is loaded with memory of its own."""
+    folder = TemporaryDirectory(prefix="voiceglm-")
+    atexit.register(folder.cleanup)
+    return Path(shutil.copy(library, folder.name))
+
+
 def speak_alone(text: str, voice: Voice) -> Tensor:
     """Say ``text`` as :meth:`Espeak.speak` does, the same to the bit whatever was said before.
 
     Raises:
         SynthesisError: If the voice is unknown or nothing was said.
     """
-    engine = Espeak()
+    engine = Espeak(apart=True)
     try:
         if not engine.has_voice(voice.name):
             raise SynthesisError(f"espeak-ng has no voice {voice.name!r}")

@@ -337,14 +337,18 @@ def _loop(
             save = run.step == train.steps or run.step % train.save_every == 0
             if log and (save or run.step % train.log_every == 0):
                 bar.set_postfix(mel=losses["mel"], pitch=losses["pitch"])
+                errors = _errors(run, unseen) if save else {}
                 seconds = round(time.monotonic() - start, 1)
-                row = {"seconds": seconds, **losses}
-                if save and len(unseen):
-                    heard = (unseen[i] for i in range(len(unseen)))
-                    row |= copy_synthesis_error(run.generator, heard)
-                log.write(run.step, row)
+                log.write(run.step, {"seconds": seconds, **losses, **errors})
             if save and is_first():
                 _save(run, folder)
+
+
+def _errors(run: VocoderRun, unseen: Clips) -> dict[str, float]:
+    """Measure the clips that are held out, if there are any."""
+    if not len(unseen):
+        return {}
+    return copy_synthesis_error(run.generator, (unseen[i] for i in range(len(unseen))))
 
 
 def learning_rate(step: int, config: VocoderTrainConfig) -> float:

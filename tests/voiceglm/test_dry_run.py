@@ -133,9 +133,11 @@ SMALL = Machine(gpus=1, gpu_memory=4.0, gpu_tflops=0.1, utilisation=0.4)
 def test_hours_follow_from_the_machine() -> None:
     fast = replace(SMALL, gpu_tflops=0.3, utilisation=0.2)
     assert one("codes", fast).hours == pytest.approx(one("codes", SMALL).hours / 1.5)
-    assert one("codes", replace(SMALL, gpus=4)).hours == pytest.approx(one("codes").hours / 4)
+    assert one("codes", replace(SMALL, gpus=4)).hours == pytest.approx(
+        one("codes", SMALL).hours / 4
+    )
     many = replace(SMALL, gpus=4)
-    assert one("finetuning", many).hours == pytest.approx(one("finetuning").hours / 4)
+    assert one("finetuning", many).hours == pytest.approx(one("finetuning", SMALL).hours / 4)
 
 
 def test_steps_and_batches_multiply() -> None:
