@@ -29,7 +29,8 @@ from transformers import TrainerCallback
 from voiceglm import recipe as recipes
 from voiceglm.batches import Batch, Batches
 from voiceglm.optimizers import with_muon
-from voiceglm.recipe import Run, load_recipe
+from voiceglm.recipe import Run
+from voiceglm.recipe_config import load_recipe
 from voiceglm.report import commit
 from voiceglm.train_config import TrainConfig
 from voiceglm.training import fit

@@ -24,10 +24,13 @@ from decoder.config import FlowConfig
 from decoder.data import Collate, FlowDataset, VoicesConfig, embed_rows
 from decoder.flow import FlowDraws
 from decoder.flow_model import FlowModel
+from decoder.samples import FlowSamples
 from decoder.speaker import SpeakerEncoder
+from decoder.vocoder import HiFTGenerator
 from voiceglm.batches import ItemBatches
 from voiceglm.checkpoint import load_into
 from voiceglm.errors import ConfigError
+from voiceglm.manifest import read_manifest
 from voiceglm.train_config import TrainConfig
 from voiceglm.training import fit
 
@@ -58,6 +61,7 @@ class Start:
     tensors: Mapping[str, Tensor] | None = None  # of another flow of the same sizes
     where: str = ""  # what to call them in messages
     encoder: SpeakerEncoder | None = None  # hears who speaks; without, one voice is learned
+    vocoder: HiFTGenerator | None = None  # makes samples sound; without, none are made
 
 
 class FlowTrainingModel(nn.Module):
@@ -122,7 +126,7 @@ def train_flow(
         train: How it is trained.
         folder: Where checkpoints and metrics are kept.
         voices: Whose recordings are used; everybody's if ``None``.
-        start: Weights to start from, and what hears who speaks.
+        start: Weights to start from, what hears who speaks, what makes samples sound.
 
     Raises:
         CheckpointError: If the weights to start from are of another architecture.
@@ -148,7 +152,10 @@ def train_flow(
         lengths=dataset.lengths,
         seed=train.seed,
     )
-    fit(FlowTrainingModel(flow), batches, train, folder)
+    samples = None
+    if start.vocoder is not None:
+        samples = FlowSamples(flow, start.vocoder, read_manifest(manifest))
+    fit(FlowTrainingModel(flow), batches, train, folder, samples=samples)
     return flow.eval()
 
 

@@ -12,6 +12,7 @@ import logging
 import math
 import pickle
 import time
+from collections.abc import Container
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from decoder.features import LogMel, mel_config
 from decoder.parts import Part, load_vocoder
 from decoder.pitch import PitchConfig
 from decoder.reconstruction import copy_synthesis_error
+from decoder.samples import show_copies
 from decoder.spectral_loss import SpectralLoss
 from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
@@ -42,6 +44,7 @@ from voiceglm.files import write_file
 from voiceglm.manifest import read_manifest
 from voiceglm.ranks import average_gradients, is_first, join, rank, sum_over_ranks, world
 from voiceglm.train_config import computes_bfloat16
+from voiceglm.training import SAMPLES
 from voiceglm.training_log import TrainingLog, plot_run
 
 _messages = logging.getLogger(__name__)
@@ -79,6 +82,8 @@ class VocoderTrainConfig:
     pitch: PitchConfig = field(default_factory=PitchConfig)
     save_every: int = 500
     log_every: int = 50
+    sample_every: int | None = None
+    """Steps between two samples of clips that are held out; there are some at the end, too."""
     max_utterances: int | None = None
     """Only this many of the manifest are used, from its start; they are kept in memory."""
     held_out: int = 8
@@ -87,11 +92,25 @@ class VocoderTrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the convolutions; "auto" is bfloat16 where the machine computes in it."""
 
+    @property
+    def samples(self) -> Container[int]:
+        """Steps behind which samples are made."""
+        every = self.sample_every
+        return {self.steps, *range(every, self.steps, every)} if every else {self.steps}
+
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
-        for name in ("steps", "batch_size", "segment_frames", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
+        for name in (
+            "steps",
+            "batch_size",
+            "segment_frames",
+            "save_every",
+            "log_every",
+            "sample_every",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{name} must be positive, got {value}")
         if self.segment_frames * 256 <= max(self.fft_sizes, default=0) // 2:
             raise ConfigError("train.segment_frames is too short for the largest of fft_sizes")
 
@@ -340,6 +359,8 @@ def _loop(
                 errors = _errors(run, unseen) if save else {}
                 seconds = round(time.monotonic() - start, 1)
                 log.write(run.step, {"seconds": seconds, **losses, **errors})
+            if log and run.step in train.samples:
+                show_copies(run.generator, unseen, folder / SAMPLES / f"step_{run.step}")
             if save and is_first():
                 _save(run, folder)
 

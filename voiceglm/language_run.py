@@ -9,15 +9,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_synth.training_sources import Opener, tokenizer_of
+from decoder.model import SpeechDecoder
+from voiceglm.audio import save_audio
 from voiceglm.checkpoint import resolve
 from voiceglm.errors import ConfigError
-from voiceglm.files import new_folder, write_file
+from voiceglm.files import new_folder, write_file, write_json_lines
 from voiceglm.language_config import LanguageModelConfig
-from voiceglm.language_model import PART, VoiceLM, language_model_json
+from voiceglm.language_model import PART, Sampling, VoiceLM, language_model_json
 from voiceglm.lora import Adapter, LoraSettings
 from voiceglm.mixing import Portion
 from voiceglm.ranks import is_first, wait
@@ -26,7 +29,8 @@ from voiceglm.train import LanguageTraining, Source, train_language_model
 from voiceglm.train_config import TrainConfig
 from voiceglm.training import TRAIN
 
-ADAPTER, START, TOKENS = "adapter", "start.json", "tokens"
+ADAPTER, START, TOKENS, REPLIES = "adapter", "start.json", "tokens", "replies.jsonl"
+REPLY_IDS = 300  # of a sample, at most
 _COMPANIONS = ("tokenizer", "decoder")
 
 
@@ -53,6 +57,7 @@ class LanguageRun:
         objective: What it learns from a row.
         train: Steps and optimizer.
         lora: Adapt the model instead of training all of it.
+        asked: What the samples of ``train.sample_every`` are replies to, in writing.
     """
 
     model: str
@@ -61,6 +66,7 @@ class LanguageRun:
     objective: LanguageTraining = field(default_factory=LanguageTraining)
     train: TrainConfig
     lora: LoraSettings | None = None
+    asked: tuple[str, ...] = ("Hello.", "What is your name?")
 
     def __post_init__(self) -> None:
         """Refuse what cannot go together."""
@@ -86,7 +92,8 @@ def carry_out(run: LanguageRun, folder: Path) -> Path:
     sources = [Source(opener.open(each.path), Portion(**_portion(each))) for each in run.mix]
     _check_start(folder / START, model, sources)
     adapter = Adapter(model, run.lora, seed=run.train.seed) if run.lora else None
-    train_language_model(model, sources, run.objective, run.train, folder / TRAIN)
+    samples = partial(show_replies, model, run.asked, decoder_of(run.model))
+    train_language_model(model, sources, run.objective, run.train, folder / TRAIN, samples=samples)
     if adapter and run.lora and run.lora.keep == "adapter":
         if is_first():
             adapter.save(folder / ADAPTER, replace=True)
@@ -115,6 +122,34 @@ def save_whole(model: VoiceLM, folder: Path, *, companions: str) -> None:
         for part in _COMPANIONS:
             if (whole / part).is_dir():
                 shutil.copytree(whole / part, draft / part)
+
+
+def decoder_of(name_or_folder: str) -> SpeechDecoder | None:
+    """Load the decoder that goes with a model; ``None`` where it has none."""
+    folder = resolve(name_or_folder) / "decoder"
+    return SpeechDecoder.from_pretrained(folder) if folder.is_dir() else None
+
+
+def show_replies(
+    model: VoiceLM, asked: Sequence[str], decoder: SpeechDecoder | None, folder: Path
+) -> None:
+    """Write the most probable replies to written texts into a folder, and how they sound.
+
+    Args:
+        model: What replies.
+        asked: The texts.
+        decoder: Speaks what is to be spoken.
+        folder: Gets ``replies.jsonl`` and ``N.wav``.
+    """
+    vocabulary, rows = model.vocabulary, []
+    for number, text in enumerate(asked):
+        prompt = model.writer.opening("text") + model.writer.text_turn(text)
+        ids = list(model.generate(prompt, Sampling(temperature=0.0, max_new_ids=REPLY_IDS)))
+        codes = [vocabulary.code(i) for i in ids if vocabulary.is_speech(i)]
+        rows.append({"asked": text, "reply": model.decode_text(ids), "codes": codes})
+        if decoder and codes:
+            save_audio(folder / f"{number}.wav", decoder.decode(codes), decoder.sample_rate)
+    write_json_lines(folder / REPLIES, rows)
 
 
 def _beginning(run: LanguageRun) -> VoiceLM:

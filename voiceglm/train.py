@@ -22,7 +22,7 @@ Pre-training and fine-tuning are runs of the same function, the second from the 
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +108,8 @@ def train_language_model(
     config: LanguageTraining,
     train: TrainConfig,
     folder: Path,
+    *,
+    samples: Callable[[Path], None] | None = None,
 ) -> VoiceLM:
     """Train ``model`` in place, from its weights or from where a stopped run left off.
 
@@ -121,6 +123,7 @@ def train_language_model(
         config: What is learned from it.
         train: Steps and optimizer.
         folder: Checkpoints and metrics.
+        samples: See :func:`voiceglm.training.fit`.
 
     Raises:
         ConfigError: If the mix is empty, does not add up, does not fit the model, or would unlearn
@@ -131,7 +134,7 @@ def train_language_model(
     objective = Objective(model, config)
     try:
         with plain_attention(model.network.config):
-            fit(objective, batches, train, folder)
+            fit(objective, batches, train, folder, samples=samples)
     finally:
         objective.release()
     model.network.float().eval()

@@ -14,7 +14,7 @@ from voiceglm.files import write_file
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 TENSORBOARD = "tensorboard"
-_HIDDEN = ("epoch", "total_flos", "train_runtime", "train_loss")  # of no use as curves
+_HIDDEN = ("epoch", "seconds", "total_flos", "train_runtime", "train_loss")  # of no use as curves
 _SMOOTHED = 40  # points that a curve is averaged down to
 
 

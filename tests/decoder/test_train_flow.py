@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig
+from decoder.config import EncoderConfig, EstimatorConfig, FlowConfig, VocoderConfig
 from decoder.data import Collate, FlowDataset, FlowItem
-from decoder.train_flow import train_flow
-from voiceglm.audio import save_audio
+from decoder.train_flow import Start, train_flow
+from decoder.vocoder import HiFTGenerator
+from voiceglm.audio import load_audio, save_audio
 from voiceglm.batches import Shared
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, write_manifest
@@ -162,3 +163,28 @@ def test_resuming_equals_never_having_stopped(manifest: Path, tmp_path: Path) ->
     resumed = train_flow(manifest, CONFIG, train, tmp_path / "run")
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_it_lets_hear_what_it_speaks(manifest: Path, tmp_path: Path) -> None:
+    vocoder = HiFTGenerator(
+        VocoderConfig(
+            base_channels=16,
+            f0_channels=8,
+            f0_num_layers=1,
+            num_harmonics=1,
+            resblock_kernel_sizes=(3,),
+            resblock_dilations=(1,),
+            source_resblock_kernel_sizes=(3, 3),
+            source_resblock_dilations=(1,),
+        )
+    )
+    train = TrainConfig(steps=2, batch_size=4, sample_every=1, log_every=1, precision="float32")
+    train_flow(manifest, CONFIG, train, tmp_path / "run", start=Start(vocoder=vocoder))
+    first, second = (
+        load_audio(tmp_path / "run" / "samples" / f"step_{step}" / "0_spoken.wav", 22_050)
+        for step in (1, 2)
+    )
+    recorded = load_audio(tmp_path / "run" / "samples" / "step_1" / "0_recorded.wav", 22_050)
+    assert len(first) == len(second)
+    assert abs(len(first) - len(recorded)) < 2 * SAMPLES_PER_CODE
+    assert not torch.equal(first, second), "the model of each step is heard"

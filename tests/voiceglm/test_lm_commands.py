@@ -137,3 +137,16 @@ def test_a_run_is_not_gone_on_with_from_another_model(
     assert main(["lm", "grow", "text", "-o", "begun", "--speech", str(model)]) == 0
     capsys.readouterr()
     assert "another architecture or vocabulary" in fails(resumed, capsys)
+
+
+def test_replies_are_shown_while_it_learns(model: Path) -> None:
+    sft = ["lm", "sft", "rows.jsonl", "-o", "tuned", "--model", str(model), *QUICK]
+    asked = ["--set", "train.sample_every=1", "--set", f"asked=[{WORDS[0]}]"]
+    assert main([*sft, *asked]) == 0
+    shown = sorted(Path("tuned/train/samples").iterdir())
+    assert [folder.name for folder in shown] == ["step_1", "step_2"]
+    for folder in shown:
+        (row,) = map(json.loads, (folder / "replies.jsonl").read_text().splitlines())
+        assert row["asked"] == WORDS[0]
+        assert isinstance(row["reply"], str)
+        assert all(isinstance(code, int) for code in row["codes"])

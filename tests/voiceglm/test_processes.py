@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from voiceglm.audio import load_audio
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "stages.py"
 NAMES = ("tokenizer", "flow", "language_model", "vocoder", "speaker")
@@ -93,3 +95,15 @@ def test_a_killed_run_ends_with_the_same_weights(
     for key, value in weights(tmp_path, name).items():
         assert torch.equal(value, expected[key]), key
     assert [row["step"] for row in rows(tmp_path, name)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_decoder_lets_hear_what_it_does(undisturbed: Path) -> None:
+    folder = undisturbed / "vocoder" / "samples"
+    assert [path.name for path in folder.iterdir()] == ["step_6"]
+    for number in range(2):  # those that are held out
+        recorded, made = (
+            load_audio(folder / "step_6" / f"{number}_{name}.wav", 22_050)
+            for name in ("recorded", "made")
+        )
+        assert len(recorded) == len(made)
+        assert float(recorded.abs().max()) > 0.1

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MANIFEST",
         help="of recordings; codes are made where they lack (docs/data.md)",
     )
-    parser.add_argument("--model", default="nano", help="whose tokenizer makes the codes")
+    parser.add_argument(
+        "--model", default="nano", help="whose tokenizer makes the codes, and whose vocoder samples"
+    )
     add_training_arguments(parser, example="start_from=nano")
 
 
@@ -30,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from data_synth.codes import read_coded
+    from decoder.model import SpeechDecoder
     from decoder.parts import read_flow
     from decoder.speaker import SpeakerEncoder
     from decoder.train_flow import FlowTask, Start, train_flow
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         other.tensors if other else None,
         other.where if other else "",
         SpeakerEncoder.from_pretrained(config.speaker_encoder) if config.speaker_encoder else None,
+        SpeechDecoder.from_pretrained(args.model).vocoder if config.train.sample_every else None,
     )
     manifest = args.output / "spoken.jsonl"
     with first_goes_first():
