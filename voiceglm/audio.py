@@ -3,10 +3,13 @@
 import io
 import math
 import struct
+import wave
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import soundfile
 import torch
 from torch import Tensor
@@ -75,6 +78,60 @@ def load_audio(
     path = Path(path)
     _check_file(path)
     return _decode(path, str(path), sample_rate, max_seconds)
+
+
+def read_stretch(path: Path, start: int, frames: int) -> tuple[np.ndarray, int] | None:
+    """Read a stretch of a 16-bit WAV at once, as libsndfile would piece by piece.
+
+    Training reads thousands of stretches out of few files; libsndfile takes ten times as long for them.
+
+    Args:
+        path: Any file.
+        start: Its first sample.
+        frames: How many samples; fewer if the file ends before, all that are left if negative.
+
+    Returns:
+        (num_samples, channels), float32, and the rate in hertz; ``None`` for any other file, and
+        where there is nothing to read.
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    found = _wav_layout(path, path.stat().st_mtime_ns)
+    if found is None or not 0 <= start < found.frames:
+        return None
+    count = found.frames - start if frames < 0 else min(frames, found.frames - start)
+    stretch = np.empty((count, found.channels), "<i2")
+    with path.open("rb", buffering=0) as file:
+        file.seek(found.offset + start * found.channels * stretch.itemsize)
+        if file.readinto(stretch.data.cast("B")) < stretch.nbytes:
+            return None
+    return stretch.astype(np.float32) / 32_768.0, found.rate
+
+
+@dataclass(frozen=True)
+class _WavLayout:
+    """Where the samples of a 16-bit WAV lie."""
+
+    offset: int  # bytes before them
+    frames: int
+    channels: int
+    rate: int  # hertz
+
+
+@lru_cache(maxsize=4_096)
+def _wav_layout(path: Path, changed: int) -> _WavLayout | None:
+    """Read the header of a file; ``changed`` tells one version of it from another."""
+    del changed
+    try:
+        with path.open("rb") as file, wave.open(file) as head:
+            if head.getsampwidth() != 2:
+                return None
+            return _WavLayout(
+                file.tell(), head.getnframes(), head.getnchannels(), head.getframerate()
+            )
+    except (wave.Error, EOFError):
+        return None
 
 
 def decode_audio(data: bytes, sample_rate: int, *, what: str) -> Tensor:

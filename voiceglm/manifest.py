@@ -21,7 +21,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from voiceglm.audio import resample
+from voiceglm.audio import read_stretch, resample
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.files import write_json_lines
 from voiceglm.lines import Line, read_lines
@@ -132,7 +132,8 @@ def read_samples(utterance: Utterance, sample_rate: int) -> Tensor:
     path = utterance.recording
     frames = -1 if utterance.num_samples is None else utterance.num_samples
     try:
-        data, rate = soundfile.read(
+        found = read_stretch(path, utterance.start, frames)
+        data, rate = found or soundfile.read(
             path, frames=frames, start=utterance.start, dtype="float32", always_2d=True
         )
     except (soundfile.SoundFileError, OSError) as error:

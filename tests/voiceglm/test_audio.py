@@ -1,6 +1,7 @@
 """Any rate, depth and number of channels come in; whole 16-bit files go out, or none."""
 
 import math
+import os
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from voiceglm.audio import (
     load_audio,
     load_speech,
     probe_audio,
+    read_stretch,
     resample,
     save_audio,
 )
@@ -223,3 +225,32 @@ def test_a_save_needs_a_folder(tmp_path: Path) -> None:
         save_audio(tmp_path / "nope" / "a.wav", torch.zeros(10), 16_000)
     with pytest.raises(OutputError, match="it is a folder"):
         save_audio(tmp_path, torch.zeros(10), 16_000)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_stretch_of_a_wav_is_what_libsndfile_reads(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    sound = np.random.default_rng(0).uniform(-1, 1, (1_000, channels))
+    soundfile.write(path, sound, 16_000, subtype="PCM_16")
+    for start, frames in ((0, -1), (10, 200), (900, 500), (999, 1)):
+        found = read_stretch(path, start, frames)
+        assert found is not None
+        expected, rate = soundfile.read(path, frames, start, dtype="float32", always_2d=True)
+        assert found[1] == rate
+        assert np.array_equal(found[0], expected)
+
+
+def test_only_what_is_there_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sound = np.zeros((100, 1))
+    soundfile.write(path, sound, 16_000, subtype="FLOAT")
+    assert read_stretch(path, 0, -1) is None, "not 16 bits"
+    soundfile.write(path, sound, 16_000, subtype="PCM_16")
+    os.utime(path, ns=(1, 1))
+    assert read_stretch(path, 0, -1) is not None, "another version of the file"
+    assert read_stretch(path, 100, 1) is None, "past its end"
+    data = path.read_bytes()
+    path.write_bytes(data[:-20])
+    assert read_stretch(path, 0, -1) is None, "cut short"
+    with pytest.raises(FileNotFoundError):
+        read_stretch(tmp_path / "missing.wav", 0, 1)
