@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/nano"), help="of the nano recipe")
     parser.add_argument("--steps", type=int, default=25, help="of each of three rounds")
-    parser.add_argument("--workers", type=int, default=1, help="processes that prepare batches")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()

@@ -83,7 +83,7 @@ def load_audio(
 def read_stretch(path: Path, start: int, frames: int) -> tuple[np.ndarray, int] | None:
     """Read a stretch of a 16-bit WAV at once, as libsndfile would piece by piece.
 
-    Training reads thousands of stretches out of few files; libsndfile takes ten times as long for them.
+    Training reads thousands of stretches out of few files; libsndfile takes ten times as long.
 
     Args:
         path: Any file.

@@ -43,7 +43,7 @@ class TrainConfig:
     sharding: Literal["none", "fsdp"] = "none"
     """Where weights and optimizer states are: whole on every GPU, or a part on each (FSDP2)."""
     loader_workers: int = 0
-    """Processes that prepare batches; with 0 that is done between two steps."""
+    """Processes that prepare batches; with 0 a thread does, one batch ahead."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "save_every", "log_every"):

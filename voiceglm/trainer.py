@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,45 @@ class Shield(nn.Module):
 
 
 class Numbered(Dataset[Batch]):
-    """The batches of this process, by number."""
+    """The batches of this process, by number.
 
-    def __init__(self, batches: Batches, count: int):
+    Args:
+        batches: Of all processes.
+        count: How many there are.
+        ahead: Whether a thread prepares the next one while one is used. Where processes prepare
+            them there is none.
+    """
+
+    def __init__(self, batches: Batches, count: int, *, ahead: bool):
         self._batches = batches
         self._count = count
         self._rank, self._world = rank(), world()
+        self._thread = ThreadPoolExecutor(1, "batches") if ahead else None
+        self._next: tuple[int, Future[Batch]] | None = None
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, number: int) -> Batch:
+        if self._thread is None:
+            return self._make(number)
+        found = self._next
+        future = found[1] if found and found[0] == number else self._begin(number)
+        self._next = None
+        if number + 1 < self._count:
+            self._next = (number + 1, self._begin(number + 1))
+        return future.result()
+
+    def close(self) -> None:
+        """Forget what was prepared for nobody."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _begin(self, number: int) -> "Future[Batch]":
+        assert self._thread is not None, "only a thread begins early"
+        return self._thread.submit(self._make, number)
+
+    def _make(self, number: int) -> Batch:
         return self._batches.batch(number, self._rank, self._world)
 
 

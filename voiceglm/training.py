@@ -101,10 +101,12 @@ def fit(
     if is_first() and samples:
         watching.append(_Samples(model, folder / SAMPLES, samples, config))
     watching += _with_log(callbacks, log)
+    count, ahead = config.steps * config.accumulate, config.loader_workers == 0
+    numbered = Numbered(batches, count, ahead=ahead)
     trainer = BatchTrainer(
         model=shield,
         args=_arguments(model, config, folder),
-        train_dataset=Numbered(batches, config.steps * config.accumulate),
+        train_dataset=numbered,
         callbacks=watching,
     )
     trainer.remove_callback(PrinterCallback)  # writes to stdout, where data belongs
@@ -113,6 +115,7 @@ def fit(
         with _explained(trainer.state):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
+        numbered.close()
         if log:
             log.close()
     if is_first():
