@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 
+from decoder import speaker
 from decoder.voice import DEFAULT
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import resample
@@ -95,11 +96,12 @@ def load_subject(settings: Settings) -> Subject:
     chat = load_chat(
         settings.model, device=settings.device, voice=settings.voice, voices=settings.voices
     )
+    speakers = speaker.SpeakerEncoder.find(settings.model)
     folder = Path(settings.recognizer) if settings.recognizer else recognizer_folder(settings.run)
     if not settings.recognizer and not folder.is_dir():
-        return Subject(chat, settings)
+        return Subject(chat, settings, speakers=speakers)
     name = settings.recognizer or "of the recipe's run"
-    return Subject(chat, settings, load_recognizer(folder), name)
+    return Subject(chat, settings, load_recognizer(folder), name, speakers)
 
 
 def recognizer_folder(run: Path) -> Path:
