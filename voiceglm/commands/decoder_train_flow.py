@@ -1,7 +1,6 @@
 """``voiceglm decoder train-flow``: speech codes to log-mel, of one voice or of many."""
 
 import argparse
-from pathlib import Path
 
 from voiceglm.commands.training import (
     add_training_arguments,
@@ -15,16 +14,13 @@ from voiceglm.commands.training import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
     parser.add_argument(
-        "manifests",
-        type=Path,
-        nargs="+",
-        metavar="MANIFEST",
-        help="of recordings; codes are made where they lack (docs/data.md)",
-    )
-    parser.add_argument(
         "--model", default="nano", help="whose tokenizer makes the codes, and whose vocoder samples"
     )
-    add_training_arguments(parser, example="start_from=nano")
+    add_training_arguments(
+        parser,
+        example="start_from=nano",
+        manifests="of recordings; codes are made where they lack (docs/data.md)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

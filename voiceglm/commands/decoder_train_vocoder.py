@@ -1,7 +1,6 @@
 """``voiceglm decoder train-vocoder``: log-mel to sound."""
 
 import argparse
-from pathlib import Path
 
 from voiceglm.commands.training import (
     add_training_arguments,
@@ -14,14 +13,11 @@ from voiceglm.commands.training import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
-    parser.add_argument(
-        "manifests",
-        type=Path,
-        nargs="+",
-        metavar="MANIFEST",
-        help="of recordings (docs/data.md); the last train.held_out are measured",
+    add_training_arguments(
+        parser,
+        example="start_from=nano",
+        manifests="of recordings (docs/data.md); the last train.held_out are measured",
     )
-    add_training_arguments(parser, example="start_from=nano")
 
 
 def run(args: argparse.Namespace) -> int:

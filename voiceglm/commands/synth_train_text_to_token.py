@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from voiceglm.commands.training import add_training_arguments, begin, finish, recipe_settings
 
@@ -10,16 +9,13 @@ from voiceglm.commands.training import add_training_arguments, begin, finish, re
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
     parser.add_argument(
-        "manifests",
-        type=Path,
-        nargs="+",
-        metavar="MANIFEST",
-        help="of recordings with texts; codes are made where they lack (docs/data.md)",
-    )
-    parser.add_argument(
         "--model", default="nano", help="whose tokenizer makes the codes, and whose text ids it has"
     )
-    add_training_arguments(parser, example="train.steps=2000")
+    add_training_arguments(
+        parser,
+        example="train.steps=2000",
+        manifests="of recordings with texts; codes are made where they lack (docs/data.md)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

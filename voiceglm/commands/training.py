@@ -16,8 +16,18 @@ from voiceglm.commands.options import (
 T = TypeVar("T")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, *, example: str) -> None:
-    """Declare where a run is kept, its settings, and whether it goes on."""
+def add_training_arguments(
+    parser: argparse.ArgumentParser, *, example: str, manifests: str | None = None
+) -> None:
+    """Declare where a run is kept, its settings, and whether it goes on.
+
+    Args:
+        parser: Of the task.
+        example: A setting, for the help.
+        manifests: What to say of the manifests that the task learns from, if it takes any.
+    """
+    if manifests:
+        parser.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help=manifests)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     add_settings_arguments(parser, example=example)
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")

@@ -2,21 +2,17 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from voiceglm.commands.training import add_training_arguments, begin, finish, recipe_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this task's arguments."""
-    parser.add_argument(
-        "manifests",
-        type=Path,
-        nargs="+",
-        metavar="MANIFEST",
-        help="of recordings with their speaker (docs/data.md)",
+    add_training_arguments(
+        parser,
+        example="train.steps=2000",
+        manifests="of recordings with their speaker (docs/data.md)",
     )
-    add_training_arguments(parser, example="train.steps=2000")
 
 
 def run(args: argparse.Namespace) -> int:
