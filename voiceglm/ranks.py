@@ -34,6 +34,7 @@ def join() -> torch.device:
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     if world() > 1 and not _joined():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device

@@ -112,7 +112,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)  # writes to stdout, where data belongs
     trainer.config = config
     try:
-        with _explained(trainer.state):
+        with _explained(trainer):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
         numbered.close()
@@ -198,7 +198,7 @@ def _sharding(config: TrainConfig, model: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained(state: TrainerState) -> Iterator[None]:
+def _explained(trainer: BatchTrainer) -> Iterator[None]:
     """Say of a machine that is too small what to do about it."""
     try:
         yield
@@ -207,7 +207,7 @@ def _explained(state: TrainerState) -> Iterator[None]:
         if not starved and "allocate memory" not in str(error):
             raise
         raise TrainingError(
-            f"out of memory at step {state.global_step}; raise train.accumulate or set "
+            f"out of memory at step {trainer.state.global_step}; raise train.accumulate or set "
             "train.recompute, lower train.batch_size or the ids of a batch"
         ) from None
 

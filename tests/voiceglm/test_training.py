@@ -340,10 +340,12 @@ def test_a_full_disk_keeps_the_checkpoint_before(
 def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
     class Huge(Model):
         def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            if len(self.seen) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x, y)
 
     batches = ItemBatches(Points(), collate, batch_size=4)
-    with pytest.raises(TrainingError, match=r"out of memory at step 0; raise train\.accumulate"):
+    with pytest.raises(TrainingError, match=r"out of memory at step 3; raise train\.accumulate"):
         fit(Huge(), batches, CONFIG, tmp_path)
 
 
