@@ -86,7 +86,7 @@ def _extended_intelligibility(original: Tensor, made: Tensor, rate: int) -> floa
 
 
 def _pesq(original: Tensor, made: Tensor, rate: int) -> float | None:
-    from pesq import PesqError, pesq
+    from pesq import PesqError, pesq  # pyright: ignore[reportMissingImports]
 
     one, other, rate = _at(INTELLIGIBILITY_RATE, original, made, rate)
     try:
