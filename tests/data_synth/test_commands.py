@@ -79,7 +79,9 @@ def test_a_model_is_trained_and_used(
     small = [f"--set=model.{each}" for each in (*size, "intermediate_size=32")]
     small += ["--set=train.steps=4", "--set=train.save_every=2", "--set=train.log_every=1"]
     assert main([*command, *small]) == 0
-    assert "--set text_to_token=" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert captured.out == f"{out / 'model'}\n"
+    assert "--set text_to_token=" in captured.err
     assert main([*command, *small]) == 1
     assert "go on with --resume" in capsys.readouterr().err
     assert main([*command, *small, "--resume"]) == 0
