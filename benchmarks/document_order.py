@@ -37,7 +37,7 @@ class Index:
 
     def __getitem__(self, number: int) -> Example:
         """Refuse: there is nothing to read."""
-        raise NotImplementedError(number)
+        raise LookupError(f"document {number} has a length and nothing else")
 
 
 def timed(work: Callable[[], object]) -> tuple[object, float]:

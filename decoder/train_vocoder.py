@@ -12,7 +12,6 @@ import logging
 import math
 import pickle
 import time
-from collections.abc import Container
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,8 +41,9 @@ from decoder.vocoder import HiFTGenerator
 from voiceglm.errors import CheckpointError, ConfigError, TrainingError
 from voiceglm.files import write_file
 from voiceglm.manifest import read_manifest
+from voiceglm.optimizers import rate_share
 from voiceglm.ranks import average_gradients, is_first, join, rank, sum_over_ranks, world
-from voiceglm.train_config import computes_bfloat16
+from voiceglm.train_config import computes_bfloat16, shows_samples
 from voiceglm.training import SAMPLES
 from voiceglm.training_log import TrainingLog, plot_run
 
@@ -91,12 +91,6 @@ class VocoderTrainConfig:
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the convolutions; "auto" is bfloat16 where the machine computes in it."""
-
-    @property
-    def samples(self) -> Container[int]:
-        """Steps behind which samples are made."""
-        every = self.sample_every
-        return {self.steps, *range(every, self.steps, every)} if every else {self.steps}
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
@@ -359,7 +353,7 @@ def _loop(
                 errors = _errors(run, unseen) if save else {}
                 seconds = round(time.monotonic() - start, 1)
                 log.write(run.step, {"seconds": seconds, **losses, **errors})
-            if log and run.step in train.samples:
+            if log and shows_samples(run.step, train.steps, train.sample_every):
                 show_copies(run.generator, unseen, folder / SAMPLES / f"step_{run.step}")
             if save and is_first():
                 _save(run, folder)
@@ -376,8 +370,9 @@ def learning_rate(step: int, config: VocoderTrainConfig) -> float:
     """Return the learning rate of a step: a linear rise, then a cosine to a twentieth."""
     if step < config.warmup_steps:
         return config.peak_lr * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.peak_lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    return config.peak_lr * rate_share(
+        step, steps=config.steps, warmup=config.warmup_steps, schedule="cosine", final=0.05
+    )
 
 
 def _save(run: VocoderRun, folder: Path) -> None:

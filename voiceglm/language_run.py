@@ -7,9 +7,9 @@ in, its tokenizer and decoder with it, so that ``voiceglm chat --model FOLDER/mo
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def carry_out(run: LanguageRun, folder: Path) -> Path:
     sources = [Source(opener.open(each.path), Portion(**_portion(each))) for each in run.mix]
     _check_start(folder / START, model, sources)
     adapter = Adapter(model, run.lora, seed=run.train.seed) if run.lora else None
-    samples = partial(show_replies, model, run.asked, decoder_of(run.model))
+    samples = partial(show_replies, model, run.asked, cache(partial(decoder_of, run.model)))
     train_language_model(model, sources, run.objective, run.train, folder / TRAIN, samples=samples)
     if adapter and run.lora and run.lora.keep == "adapter":
         if is_first():
@@ -131,17 +131,20 @@ def decoder_of(name_or_folder: str) -> SpeechDecoder | None:
 
 
 def show_replies(
-    model: VoiceLM, asked: Sequence[str], decoder: SpeechDecoder | None, folder: Path
+    model: VoiceLM,
+    asked: Sequence[str],
+    load_decoder: Callable[[], SpeechDecoder | None],
+    folder: Path,
 ) -> None:
     """Write the most probable replies to written texts into a folder, and how they sound.
 
     Args:
         model: What replies.
         asked: The texts.
-        decoder: Speaks what is to be spoken.
+        load_decoder: Gives what speaks them, if anything does.
         folder: Gets ``replies.jsonl`` and ``N.wav``.
     """
-    vocabulary, rows = model.vocabulary, []
+    vocabulary, decoder, rows = model.vocabulary, load_decoder(), []
     for number, text in enumerate(asked):
         prompt = model.writer.opening("text") + model.writer.text_turn(text)
         ids = list(model.generate(prompt, Sampling(temperature=0.0, max_new_ids=REPLY_IDS)))

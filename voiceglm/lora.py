@@ -89,11 +89,6 @@ class Adapter:
             self._adapted: PeftModel = get_peft_model(model.network, config)
         self._model = model
 
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return self._adapted.get_nb_trainable_parameters()[0]
-
     def merge(self) -> None:
         """Add the adapters to the weights; the model's network is a plain one again."""
         self._model.network = cast(Network, self._adapted.merge_and_unload())

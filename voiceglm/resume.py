@@ -28,11 +28,11 @@ def drop_incomplete(folder: Path) -> None:
     The Trainer would count it among those it keeps, and delete a good one for it. Each is named on
     stderr.
     """
+    good = newest_checkpoint(folder)
+    instead = f"going on from {good.name}" if good else "starting anew"
     for path in _checkpoints(folder):
-        if is_complete(path):
+        if path == good:
             break
-        good = newest_checkpoint(folder)
-        instead = f"going on from {good.name}" if good else "starting anew"
         sys.stderr.write(f"{path} is not complete; {instead}\n")
         shutil.rmtree(path, ignore_errors=True)
 

@@ -82,6 +82,11 @@ class TrainConfig:
         return computes_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def shows_samples(step: int, steps: int, every: int | None) -> bool:
+    """Say whether samples are made behind a step: the last, and each ``every`` before it."""
+    return step == steps or (every is not None and step % every == 0)
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Say whether ``device`` multiplies bfloat16 faster than float32."""
     if device.type == "cuda":

@@ -28,7 +28,7 @@ from voiceglm.batches import Batches
 from voiceglm.errors import ConfigError, TrainingError
 from voiceglm.ranks import is_first, wait
 from voiceglm.resume import check_same_model, drop_incomplete, newest_checkpoint, step_of
-from voiceglm.train_config import TrainConfig
+from voiceglm.train_config import TrainConfig, shows_samples
 from voiceglm.trainer import BatchTrainer, Logging, Numbered, Progress, Shield
 from voiceglm.training_log import Gauge, TrainingLog, plot_run
 
@@ -230,8 +230,8 @@ class _Samples(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        step, every = state.global_step, self._config.sample_every
-        if step < self._config.steps and not (every and step % every == 0):
+        step = state.global_step
+        if not shows_samples(step, self._config.steps, self._config.sample_every):
             return
         folder = self._folder / f"step_{step}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -97,14 +97,18 @@ def test_emotions_differ_in_rate_pitch_and_liveliness(engine: Espeak) -> None:
     assert spread(sad) + 0.3 < spread(plain) < spread(cheerful) - 0.3
 
 
-def test_a_whisper_has_no_pitch(engine: Espeak) -> None:
-    def share_voiced(samples: Tensor) -> float:
+def test_a_whisper_has_no_pitch() -> None:
+    # A pitch is found in noise now and then; spoken alone, the noise is the same each time.
+    pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
+
+    def share_voiced(text: str, style: dict[str, Any]) -> float:
+        samples, _ = speak_in_style(text, ASSISTANT, style)
         _, voiced, _ = librosa.pyin(samples.numpy(), fmin=70, fmax=500, sr=SAMPLE_RATE)
         return float(voiced.mean())
 
     for text in SENTENCES[:2]:
-        assert share_voiced(say(engine, text, {})) > 0.5
-        assert share_voiced(say(engine, text, {"emotion": "whisper"})) < 0.1
+        assert share_voiced(text, {}) > 0.5
+        assert share_voiced(text, {"emotion": "whisper"}) < 0.1
 
 
 def test_a_style_leaves_the_next_sentence_alone(engine: Espeak) -> None:

@@ -14,7 +14,15 @@ from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluate import RATE, CodeReader
 from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
 from voiceglm.evaluation.subject import Subject
-from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, error_figure, slug
+from voiceglm.evaluation.tables import (
+    Figure,
+    Row,
+    Skipped,
+    Table,
+    error_figure,
+    slug,
+    without_errors,
+)
 from voiceglm.language_model import VoiceLM
 from voiceglm.manifest import Utterance, read_samples
 
@@ -37,9 +45,7 @@ def measure(subject: Subject) -> Table:
     for clips in sets:
         rows = [_row(subject, readers, clip) for clip in tqdm(clips.clips, desc=clips.name)]
         subject.keep(NAME, clips.name, rows)
-        good = [row for row in rows if "error" not in row]
-        if len(good) < len(rows):
-            skipped.append(Skipped(clips.name, unusable(rows)))
+        good = without_errors(rows, clips.name, skipped)
         figures += _figures(subject, clips, good, list(readers))
     return Table(
         name=NAME,
@@ -51,12 +57,6 @@ def measure(subject: Subject) -> Table:
         figures=figures,
         skipped=[*skipped, *unreadable],
     )
-
-
-def unusable(rows: Sequence[Row]) -> str:
-    """Say how many recordings of a set could not be used, and why the first could not."""
-    errors = [row["error"] for row in rows if "error" in row]
-    return f"{len(errors)} of {len(rows)} recordings cannot be used, the first: {errors[0]}"
 
 
 def codebook_use(codes: Iterable[Sequence[int]], num_codes: int) -> dict[str, float]:

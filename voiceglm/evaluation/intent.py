@@ -14,7 +14,6 @@ from voiceglm.audio import load_audio
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluate import RATE, listen
 from voiceglm.evaluation.clips import absent, find_folder
-from voiceglm.evaluation.codes import unusable
 from voiceglm.evaluation.orders import (
     SpokenOrder,
     Vocabulary,
@@ -24,7 +23,7 @@ from voiceglm.evaluation.orders import (
     vocabulary,
 )
 from voiceglm.evaluation.subject import Subject
-from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio
+from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio, without_errors
 from voiceglm.manifest import read_manifest, read_samples
 
 NAME = "intent"
@@ -66,9 +65,7 @@ def measure(subject: Subject) -> Table:
         ]
         rows = list(_rows(subject, orders, known, noises))
         subject.keep(NAME, "orders", rows)
-        good = [row for row in rows if "error" not in row]
-        if len(good) < len(rows):
-            skipped.append(Skipped("orders", unusable(rows)))
+        good = without_errors(rows, "orders", skipped)
         figures += _figures(good)
     return Table(
         name=NAME,

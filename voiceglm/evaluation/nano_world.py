@@ -1,7 +1,7 @@
 """The nano world's test sets: held-out voices and wordings, of a recipe's run or spoken anew."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_synth import corpus
@@ -25,13 +25,7 @@ def readings(subject: Subject) -> list[Utterance]:
         DependencyError: If nothing was spoken before and the synthesizer is not installed.
         OutputError: If recordings cannot be written.
     """
-    count = subject.settings.num_readings
-    found = held_out(subject.settings.run, "readings")
-    if found is None:
-        rng = random.Random(f"readings/{subject.settings.seed}")
-        lines = [corpus.reading(rng, "test") for _ in range(count)]
-        return spoken(subject, "readings", lines)
-    return subject.chosen(found, count)
+    return _set(subject, "readings", subject.settings.num_readings, corpus.reading)
 
 
 def questions(subject: Subject) -> list[Utterance]:
@@ -42,13 +36,7 @@ def questions(subject: Subject) -> list[Utterance]:
         DependencyError: If nothing was spoken before and the synthesizer is not installed.
         OutputError: If recordings cannot be written.
     """
-    count = subject.settings.num_questions
-    found = held_out(subject.settings.run, "questions")
-    if found is None:
-        rng = random.Random(f"questions/{subject.settings.seed}")
-        lines = [corpus.question(rng, "test") for _ in range(count)]
-        return spoken(subject, "questions", lines)
-    return subject.chosen(found, count)
+    return _set(subject, "questions", subject.settings.num_questions, corpus.question)
 
 
 def held_out(run: Path, name: str) -> list[Utterance] | None:
@@ -95,3 +83,14 @@ def voiced(subject: Subject, text: str, name: str) -> Line:
     """Return a line in a held-out voice that the seed and the line's name decide."""
     rng = random.Random(f"{subject.settings.seed}/{name}")
     return Line(text, corpus.user_voice(rng, "test"))
+
+
+def _set(
+    subject: Subject, name: str, count: int, draw: Callable[[random.Random, corpus.Split], Line]
+) -> list[Utterance]:
+    """Return a set of the run, or one spoken anew of lines that are drawn."""
+    found = held_out(subject.settings.run, name)
+    if found is not None:
+        return subject.chosen(found, count)
+    rng = random.Random(f"{name}/{subject.settings.seed}")
+    return spoken(subject, name, [draw(rng, "test") for _ in range(count)])

@@ -16,10 +16,17 @@ from voiceglm.errors import AudioError, DependencyError
 from voiceglm.evaluate import RATE, heard_by
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
-from voiceglm.evaluation.codes import unusable
 from voiceglm.evaluation.sound import MEASURES, align, speaker_similarity
 from voiceglm.evaluation.subject import Subject
-from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, error_figure, ratio
+from voiceglm.evaluation.tables import (
+    Figure,
+    Row,
+    Skipped,
+    Table,
+    error_figure,
+    ratio,
+    without_errors,
+)
 from voiceglm.manifest import Utterance, read_samples
 
 NAME = "reconstruction"
@@ -43,9 +50,7 @@ def measure(subject: Subject) -> Table:
     for clips in sets:
         rows = [_row(subject, clip) for clip in tqdm(clips.clips, desc=clips.name)]
         subject.keep(NAME, clips.name, rows)
-        good = [row for row in rows if "error" not in row]
-        if len(good) < len(rows):
-            skipped.append(Skipped(clips.name, unusable(rows)))
+        good = without_errors(rows, clips.name, skipped)
         figures += _figures(subject, clips, good)
     return Table(
         name=NAME,

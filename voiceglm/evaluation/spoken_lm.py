@@ -17,7 +17,7 @@ from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluate import RATE
 from voiceglm.evaluation.pairs import Pair, PairSet, Side, pair_sets
 from voiceglm.evaluation.subject import Subject
-from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio
+from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio, without_errors
 from voiceglm.language_model import VoiceLM
 from voiceglm.manifest import read_samples
 
@@ -69,11 +69,7 @@ def _measure_set(
             for pair in tqdm(usable, desc=f"{pairs.name}, {setting}", unit="pair")
         ]
         subject.keep(NAME, f"{pairs.name} {setting}", rows)
-        good = [row for row in rows if "error" not in row]
-        if len(good) < len(rows):
-            first = next(row["error"] for row in rows if "error" in row)
-            reason = f"{len(rows) - len(good)} of {len(rows)} pairs, the first: {first}"
-            skipped.append(Skipped(f"{pairs.name}, {setting}", reason))
+        good = without_errors(rows, f"{pairs.name}, {setting}", skipped, what="pairs")
         yield from _figures(pairs, setting, good)
 
 

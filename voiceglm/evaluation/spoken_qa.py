@@ -8,10 +8,9 @@ from tqdm import tqdm
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluate import RATE, ask
 from voiceglm.evaluation.answers import holds_answer
-from voiceglm.evaluation.codes import unusable
 from voiceglm.evaluation.questions import Question, QuestionSet, question_sets
 from voiceglm.evaluation.subject import Subject
-from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio
+from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio, without_errors
 from voiceglm.manifest import read_samples
 
 NAME = "spoken-qa"
@@ -31,9 +30,7 @@ def measure(subject: Subject) -> Table:
     for asked in sets:
         rows = [_row(subject, question) for question in tqdm(asked.questions, desc=asked.name)]
         subject.keep(NAME, asked.name, rows)
-        good = [row for row in rows if "error" not in row]
-        if len(good) < len(rows):
-            skipped.append(Skipped(asked.name, unusable(rows)))
+        good = without_errors(rows, asked.name, skipped)
         figures += _figures(subject, asked, good)
     return Table(
         name=NAME,

@@ -101,6 +101,28 @@ def error_figure(set_: str, what: str, errors: Sequence[ErrorRate], **about: Any
     return ratio(set_, what, edits, [float(error.length) for error in errors], **about)
 
 
+def without_errors(
+    rows: Sequence[Row],
+    name: str,
+    skipped: list[Skipped],
+    *,
+    what: str = "recordings cannot be used",
+) -> list[Row]:
+    """Return the rows of a set without an error.
+
+    Args:
+        rows: Of the set.
+        name: What the set is called in the table.
+        skipped: Is told how many others there are, and why the first is one.
+        what: The others are.
+    """
+    errors = [row["error"] for row in rows if "error" in row]
+    if errors:
+        reason = f"{len(errors)} of {len(rows)} {what}, the first: {errors[0]}"
+        skipped.append(Skipped(name, reason))
+    return [row for row in rows if "error" not in row]
+
+
 def keep_rows(folder: Path, name: str, rows: Iterable[Row]) -> None:
     """Write the rows of one set under a folder of its table.
 
