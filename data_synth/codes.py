@@ -14,6 +14,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 
 _BATCH = 32
+_SAME_PACE = 0.02  # of a length: two recordings may differ by so much
 
 
 def read_coded(
@@ -100,6 +101,26 @@ def encode_set(
             for number, utterance in enumerate(utterances)
         ),
     )
+
+
+def lent_codes(utterance: Utterance, lenders: Sequence[Utterance]) -> Utterance:
+    """Give a recording the codes of another that says the same at the same pace, if one does.
+
+    The other is the one whose number is ``plain`` in its extra. A voice so learns to say what is
+    written in another's codes.
+
+    Args:
+        utterance: With ``num_samples``.
+        lenders: With codes.
+    """
+    if "plain" not in utterance.extra:
+        return utterance
+    lender = lenders[utterance.extra["plain"]]
+    assert lender.text == utterance.text, "a recording and its lender say the same"
+    lengths = utterance.num_samples or 0, lender.num_samples or 0
+    if abs(lengths[0] - lengths[1]) > _SAME_PACE * max(lengths):
+        return utterance
+    return replace(utterance, extra={**utterance.extra, "codes": lender.extra["codes"]})
 
 
 def _hear(

@@ -4,16 +4,20 @@ The kinds of row are those of ``voiceglm.train``. Questions bring the codes of m
 those of the assistant's one voice.
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from data_synth.corpus import dialect_of
+from data_synth.world import Language
 from voiceglm.files import write_json_lines
 from voiceglm.interleave import REPLY, keeps_ahead
 from voiceglm.manifest import Utterance
 
 Row = Mapping[str, Any]
+Said = tuple[str, str]
+"""A text, and the dialect it is read in."""
 
 
 def pretraining_rows(
@@ -23,14 +27,16 @@ def pretraining_rows(
 
     Args:
         heard: Users' recordings with codes and text.
-        spoken: The assistant's, with codes and text.
+        spoken: The assistant's, with codes and text; in a dialect if they name one.
         questions: Questions with codes, and their ``answer``.
     """
     yield from map(_transcription, heard)
     for utterance in spoken:
-        codes = utterance.extra["codes"]
-        yield {"kind": "tts", "text": utterance.text, "codes": codes}
-        yield {"kind": "streaming", "text": utterance.text, "codes": codes}
+        said = {"text": utterance.text, "codes": utterance.extra["codes"]}
+        dialect = utterance.extra.get("dialect")
+        if not dialect:
+            yield {"kind": "tts", **said}
+        yield {"kind": "streaming", **said, **({"style": [dialect]} if dialect else {})}
     yield from _interleaved(questions, _codes_of(spoken))
 
 
@@ -38,25 +44,33 @@ def dialogue_rows(
     questions: Sequence[Utterance],
     answers: Sequence[Utterance],
     heard: Sequence[Utterance],
-    *,
-    seed: int = 0,
 ) -> Iterator[Row]:
-    """Give the rows of the second stage: a question, spoken or written, and its spoken answer.
+    """Give the rows of the second stage: conversations of spoken questions and spoken replies.
 
-    One dialogue in five has two turns; one question in four is also asked in writing. One recording
-    in three of ``heard`` is to be written down, or the model would forget how.
+    One conversation in four is also held in writing. One recording in three of ``heard`` is to be
+    written down, or the model would forget how.
+
+    Args:
+        questions: With codes, those of a conversation in order and together; see
+            :func:`data_synth.corpus.conversations`.
+        answers: Every right answer with codes, in each dialect it is asked for in.
+        heard: Users' recordings with codes and text.
     """
-    rng = random.Random(seed)
     codes = _codes_of(answers)
-    for number, question in enumerate(questions):
-        asked: list[Row] = [{"codes": question.extra["codes"]}, _reply(question, codes)]
-        if rng.random() < 0.2:
-            earlier = questions[rng.randrange(len(questions))]
-            asked = [{"codes": earlier.extra["codes"]}, _reply(earlier, codes), *asked]
-        yield {"kind": "dialogue", "turns": asked}
+    talks = groupby(questions, key=lambda one: one.extra.get("dialogue", one.text))
+    for number, (_, turns) in enumerate(talks):
+        asked = list(turns)
+        replies = [_reply(question, codes) for question in asked]
+        spoken = ({"codes": question.extra["codes"]} for question in asked)
+        yield {"kind": "dialogue", "turns": _by_turns(spoken, replies)}
         if number % 4 == 0:
-            yield {"kind": "dialogue", "turns": [{"text": question.text}, _reply(question, codes)]}
+            written = ({"text": question.text} for question in asked)
+            yield {"kind": "dialogue", "turns": _by_turns(written, replies)}
     yield from map(_transcription, heard[::3])
+
+
+def _by_turns(asked: Iterable[Row], replies: Iterable[Row]) -> list[Row]:
+    return [turn for pair in zip(asked, replies, strict=True) for turn in pair]
 
 
 def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int]) -> int:
@@ -99,14 +113,14 @@ def _keeps_ahead(reply: Row, count_ids: Callable[[str], int]) -> bool:
     return keeps_ahead(count_ids(reply["text"]), len(reply["codes"]), REPLY)
 
 
-def _interleaved(questions: Sequence[Utterance], codes: Mapping[str, Any]) -> Iterator[Row]:
+def _interleaved(questions: Sequence[Utterance], codes: Mapping[Said, Any]) -> Iterator[Row]:
     """Cross the modalities: half of the questions, each side written or spoken in turn."""
     for number, question in enumerate(questions):
         answer = question.extra["answer"]
         if number % 4 == 0:
             yield _segments({"codes": question.extra["codes"]}, {"text": f" {answer}"})
         elif number % 4 == 1:
-            yield _segments({"text": question.text}, {"codes": codes[answer]})
+            yield _segments({"text": question.text}, {"codes": codes[_said(question)]})
 
 
 def _segments(*segments: Row) -> Row:
@@ -117,10 +131,17 @@ def _transcription(utterance: Utterance) -> Row:
     return {"kind": "asr", "codes": utterance.extra["codes"], "text": utterance.text}
 
 
-def _reply(question: Utterance, codes: Mapping[str, Any]) -> Row:
-    answer = question.extra["answer"]
-    return {"text": answer, "codes": codes[answer]}
+def _reply(question: Utterance, codes: Mapping[Said, Any]) -> Row:
+    reply = {"text": question.extra["answer"], "codes": codes[_said(question)]}
+    style = question.extra.get("style")
+    return {**reply, "style": style} if style else reply
 
 
-def _codes_of(utterances: Sequence[Utterance]) -> dict[str, Any]:
-    return {utterance.text or "": utterance.extra["codes"] for utterance in utterances}
+def _said(question: Utterance) -> Said:
+    """Return what the reply to a question says, and in which dialect."""
+    language: Language = "zh" if question.language == "zh" else "en"
+    return question.extra["answer"], dialect_of(language, question.extra.get("style", ()))
+
+
+def _codes_of(utterances: Sequence[Utterance]) -> dict[Said, Any]:
+    return {(one.text or "", one.extra.get("dialect", "")): one.extra["codes"] for one in utterances}

@@ -13,7 +13,7 @@ import ctypes
 import random
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -183,9 +183,11 @@ def held_out_voices(language: str = "en") -> list[str]:
 
 def random_voice(rng: random.Random, names: Sequence[str]) -> Voice:
     """Draw a voice: any of these names, any rate, pitch and liveliness of people."""
+    name = rng.choice(names)
+    rate = rng.randint(125, 205)
     return Voice(
-        rng.choice(names),
-        rate=rng.randint(125, 205),
+        name,
+        rate=round(rate * _PACES.get(name.partition("+")[0], 1.0)),
         pitch=rng.randint(25, 75),
         pitch_range=rng.randint(25, 75),
     )
@@ -196,15 +198,59 @@ def _names(language: str, variants: Sequence[str]) -> list[str]:
     return [f"{accent}+{variant}" for accent in accents for variant in variants]
 
 
+_PACES = {"cmn": 1.3, "yue": 1.1}
+"""What a rate in words a minute is multiplied by: espeak-ng takes a syllable for a word."""
+
 ASSISTANT = Voice("en-us+f2", rate=160, pitch=45, pitch_range=45)
 """The default voice of spoken replies."""
 
 ASSISTANTS = {
     "alice": ASSISTANT,
-    "bruno": Voice("en-us+m3", rate=155, pitch=30, pitch_range=45),
-    "clara": Voice("en-us+f4", rate=165, pitch=62, pitch_range=55),
+    "bruno": Voice("en-us+m1", rate=160, pitch=30, pitch_range=45),
 }
-"""Voices that a decoder of several is bundled with, by the names they are asked for."""
+"""Voices that a decoder of several is bundled with, by the names they are asked for; they speak at
+one pace, so that the codes of one fit the sound of the other."""
+
+TONES: dict[str, dict[str, int]] = {
+    "low": {"pitch": -22},
+    "high": {"pitch": 25},
+    "cheerful": {"pitch": 12, "pitch_range": 40},
+    "sad": {"pitch": -12, "pitch_range": -35},
+    "whisper": {},
+}
+"""What a tone of voice adds to an assistant's pitch and liveliness; none changes the pace."""
+
+_DIALECTS = {"": "en-us", "british": "en-gb-x-rp", "scottish": "en-gb-scotland"}
+
+
+def in_accent(voice: Voice, language: str, dialect: str = "") -> Voice:
+    """Let a voice of American English speak another language or dialect.
+
+    Args:
+        voice: Its name is an accent and a variant.
+        language: ``en`` or ``zh``.
+        dialect: ``british``, ``scottish`` or ``cantonese``; empty: American, or Mandarin.
+    """
+    if language == "zh":
+        accent = "yue" if dialect == "cantonese" else "cmn"
+    else:
+        accent = _DIALECTS[dialect]
+    variant = voice.name.partition("+")[2]
+    rate = round(voice.rate * _PACES.get(accent, 1.0))
+    return replace(voice, name=f"{accent}+{variant}", rate=rate)
+
+
+def in_tone(voice: Voice, tone: str) -> Voice:
+    """Let a voice speak in one of the ``TONES``, at the same pace."""
+    if tone == "whisper":
+        accent, _, variant = voice.name.partition("+")
+        return replace(voice, name=f"{accent}+{'whisperf' if variant[0] == 'f' else 'whisper'}")
+    changes = TONES[tone]
+    return replace(
+        voice,
+        pitch=min(max(voice.pitch + changes["pitch"], 0), 99),
+        pitch_range=min(max(voice.pitch_range + changes.get("pitch_range", 0), 0), 99),
+    )
 
 
 def made_up_voices(count: int) -> list[Voice]:

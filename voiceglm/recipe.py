@@ -14,13 +14,14 @@ from pathlib import Path
 
 import torch
 
-from data_synth.codes import encode_set
+from data_synth.codes import encode_set, lent_codes
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.people import people
 from data_synth.speak import speak
 from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
 from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
 from data_synth.tts import ASSISTANTS
+from data_synth.world import LANGUAGES
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
 from decoder.speaker import PART, SpeakerEncoder
@@ -42,6 +43,10 @@ from voiceglm.recipe_config import LanguageStage, RecipeConfig
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import read_source, train_language_model
 
+QUESTIONS = tuple(f"questions_{language}" for language in LANGUAGES)
+READINGS = (*(f"readings_{language}" for language in LANGUAGES), "readings_yue")
+REPLIES = ("answers", "replies")
+"""Sets of what users ask, what they read aloud, and what the assistant says."""
 VOICE_CLIPS = 20
 """Recordings that a bundled voice is made from."""
 
@@ -69,9 +74,10 @@ class Run:
         """Return a spoken set."""
         return read_manifest(self.folder / "speech" / name / "manifest.jsonl")
 
-    def codes(self, name: str) -> list[Utterance]:
-        """Return a spoken set with its codes."""
-        return read_manifest(self.folder / "codes" / f"{name}.jsonl")
+    def codes(self, *names: str) -> list[Utterance]:
+        """Return spoken sets with their codes, one behind another."""
+        found = (read_manifest(self.folder / "codes" / f"{name}.jsonl") for name in names)
+        return [utterance for each in found for utterance in each]
 
 
 def run_recipe(run: Run, only: Sequence[str] = ()) -> None:
@@ -113,7 +119,8 @@ def _recognizer(run: Run) -> None:
 
 
 def _heard(run: Run) -> list[Utterance]:
-    spoken = run.speech("questions") + run.speech("readings")
+    sets = (run.speech(name) for name in (*QUESTIONS, *READINGS))
+    spoken = [utterance for each in sets for utterance in each]
     return spoken + people(run.recordings, held_out=False)
 
 
@@ -126,17 +133,24 @@ def _train_listener(
 
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
-    voices = ("voices",) if run.data.voices else ()
-    for name in ("questions", "answers", "readings", "replies", *voices):
-        augmentation = run.data.augmentation if name == "questions" else None
-        manifest = run.folder / "codes" / f"{name}.jsonl"
-        encode_set(tokenizer, run.speech(name), manifest, augmentation=augmentation)
+    folder = run.folder / "codes"
+    for name in (*QUESTIONS, *READINGS, *REPLIES):
+        augmentation = run.data.augmentation if name in QUESTIONS else None
+        encode_set(tokenizer, run.speech(name), folder / f"{name}.jsonl", augmentation=augmentation)
+    if run.data.voices:
+        lenders = run.codes(*REPLIES)
+        spoken = [lent_codes(one, lenders) for one in run.speech("voices")]
+        lacking = [one for one in spoken if "codes" not in one.extra]
+        encode_set(tokenizer, lacking, folder / "voices_own.jsonl")
+        own = iter(run.codes("voices_own"))
+        coded = [one if "codes" in one.extra else next(own) for one in spoken]
+        write_manifest(folder / "voices.jsonl", coded)
 
 
 def _vocoder(run: Run) -> None:
     config, folder = run.config.vocoder, run.folder / "vocoder"
     manifest = folder / "spoken.jsonl"
-    spoken = run.speech("replies")
+    spoken = _by_turns(run.speech("answers"), run.speech("replies"))
     if run.data.voices:
         spoken = _by_turns(run.speech("voices"), spoken)
     write_manifest(manifest, spoken)
@@ -163,7 +177,7 @@ def _speaker(run: Run) -> None:
 def _flow(run: Run) -> None:
     config, folder = run.config.flow, run.folder / "flow"
     manifest = folder / "spoken.jsonl"
-    spoken, encoder = run.codes("answers") + run.codes("replies"), None
+    spoken, encoder = run.codes(*REPLIES), None
     if run.data.voices:
         encoder = SpeakerEncoder.from_pretrained(run.folder / "speaker" / "model")
         spoken += run.codes("voices")
@@ -186,8 +200,8 @@ def _save_part(folder: Path, part: FlowModel | HiFTGenerator) -> None:
 def _rows(run: Run) -> None:
     """Train the text tokenizer and write what the language model reads."""
     folder = run.folder / "rows"
-    sets = ("questions", "answers", "readings", "replies")
-    questions, answers, readings, replies = map(run.codes, sets)
+    sets = (QUESTIONS, ("answers",), READINGS, ("replies",))
+    questions, answers, readings, replies = (run.codes(*names) for names in sets)
     texts = [row.text or "" for row in (*questions, *answers, *readings, *replies)]
     wire = [*PromptFormat().texts()] * 100  # so that the fixed texts cost few ids
     text_tokenizer = train_text_tokenizer(
@@ -245,9 +259,9 @@ def _text_to_token(run: Run) -> None:
     )
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
     encode_set(tokenizer, spans, folder / "codes.jsonl")
-    heard = [run.codes(name) for name in ("readings", "answers", "replies")]
-    spoken = [*read_manifest(folder / "codes.jsonl"), *(row for rows in heard for row in rows)]
-    write_pairs(folder / "rows.jsonl", spoken)
+    heard = run.codes(*READINGS, *REPLIES)
+    spoken = [row for row in heard if row.language != "yue" and not row.extra.get("dialect")]
+    write_pairs(folder / "rows.jsonl", [*read_manifest(folder / "codes.jsonl"), *spoken])
     text_tokenizer = load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE)
     model = train_text_to_token(
         folder / "rows.jsonl", text_tokenizer, run.config.num_codes, recipe, folder / "train"
