@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tokenizer.model import SpeechTokenizer
-from voiceglm.augmentation import AugmentationConfig, augment
+from voiceglm.augmentation import AugmentationConfig, Sounds, augment
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 
@@ -60,6 +60,7 @@ def encode_set(
     manifest: Path,
     *,
     augmentation: AugmentationConfig | None = None,
+    sounds: Sounds | None = None,
     seed: int = 0,
     shows_progress: bool = True,
 ) -> None:
@@ -72,6 +73,7 @@ def encode_set(
         utterances: Recordings.
         manifest: The file to write; nothing is done if it exists.
         augmentation: How recordings are disturbed before they are encoded; ``None``: not at all.
+        sounds: Recordings they are disturbed with.
         seed: Of that disturbance; each recording's depends on its number alone.
         shows_progress: Whether a bar is drawn.
 
@@ -84,12 +86,20 @@ def encode_set(
     rate = tokenizer.config.features.sample_rate
     spoken = [number for number, utterance in enumerate(utterances) if utterance.path is not None]
     order = sorted(spoken, key=lambda number: utterances[number].num_samples or 0)
+
+    def hear(number: int) -> Tensor:
+        samples = read_samples(utterances[number], rate)
+        if augmentation is None:
+            return samples
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        return augment(samples, rate, augmentation, generator, sounds=sounds)
+
     codes: dict[int, list[int]] = {}
     starts = range(0, len(order), _BATCH)
     title = f"encode {manifest.stem}"
     for start in tqdm(starts, desc=title, unit="batch", disable=not shows_progress):
         numbers = order[start : start + _BATCH]
-        batch = [_hear(utterances[n], n, rate, augmentation, seed) for n in numbers]
+        batch = [hear(n) for n in numbers]
         codes |= dict(zip(numbers, tokenizer.encode_batch(batch, rate), strict=True))
     manifest.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(
@@ -121,13 +131,3 @@ def lent_codes(utterance: Utterance, lenders: Sequence[Utterance]) -> Utterance:
     if abs(lengths[0] - lengths[1]) > _SAME_PACE * max(lengths):
         return utterance
     return replace(utterance, extra={**utterance.extra, "codes": lender.extra["codes"]})
-
-
-def _hear(
-    utterance: Utterance, number: int, rate: int, config: AugmentationConfig | None, seed: int
-) -> Tensor:
-    samples = read_samples(utterance, rate)
-    if config is None:
-        return samples
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return augment(samples, rate, config, generator)

@@ -144,4 +144,6 @@ def _said(question: Utterance) -> Said:
 
 
 def _codes_of(utterances: Sequence[Utterance]) -> dict[Said, Any]:
-    return {(one.text or "", one.extra.get("dialect", "")): one.extra["codes"] for one in utterances}
+    return {
+        (one.text or "", one.extra.get("dialect", "")): one.extra["codes"] for one in utterances
+    }

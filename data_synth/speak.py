@@ -38,6 +38,9 @@ class Line:
 Make = Callable[[int, random.Random], Line]
 """Gives line number n, drawn from a generator that is seeded for each pack."""
 
+Record = Callable[[int, random.Random], tuple[Line, Tensor]]
+"""The same with its samples, (num_samples,) in [-1, 1]."""
+
 
 def speak(
     folder: Path,
@@ -60,20 +63,48 @@ def speak(
         SynthesisError: If the synthesizer fails.
         OutputError: If the folder cannot be written.
     """
+    engines: list[Espeak] = []
+
+    def say(number: int, rng: random.Random) -> tuple[Line, Tensor]:
+        engine = engines[0] if engines else Espeak()
+        engines[:] = [engine]
+        line = make(number, rng)
+        samples = engine.speak(line.text, line.voice)
+        return line, resample(samples, SAMPLE_RATE, sample_rate)
+
+    return write_packs(folder, say, num_lines=num_lines, sample_rate=sample_rate, seed=seed)
+
+
+def write_packs(
+    folder: Path,
+    record: Record,
+    *,
+    num_lines: int,
+    sample_rate: int,
+    seed: str,
+) -> list[Utterance]:
+    """Write ``num_lines`` recordings into ``folder`` and return its manifest.
+
+    Args:
+        folder: Packs and ``manifest.jsonl`` are kept here; finished packs are not made again.
+        record: Gives each line as it sounds.
+        num_lines: How many lines.
+        sample_rate: Of the recordings, in hertz.
+        seed: Names the run; with a pack's number it decides everything the pack says.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    engine = None
     packs = range(-(-num_lines // LINES_PER_PACK))
     for number in tqdm(packs, desc=f"speak {folder.name}", unit="pack"):
         manifest = pack_manifest(folder, number)
         if manifest.exists():
             continue
-        engine = engine or Espeak()
         rng = random.Random(f"{seed}/{number}")
         first = number * LINES_PER_PACK
         count = min(LINES_PER_PACK, num_lines - first)
-        lines = [make(first + n, rng) for n in range(count)]
-        spoken = [(line, _say(engine, line, sample_rate)) for line in lines]
-        write_pack(manifest, spoken, sample_rate)
+        write_pack(manifest, [record(first + n, rng) for n in range(count)], sample_rate)
     return join_packs(folder, packs)
 
 
@@ -126,7 +157,3 @@ def join_packs(folder: Path, packs: Iterable[int]) -> list[Utterance]:
     utterances = [utterance for part in parts for utterance in part]
     write_manifest(folder / "manifest.jsonl", utterances)
     return utterances
-
-
-def _say(engine: Espeak, line: Line, sample_rate: int) -> Tensor:
-    return resample(engine.speak(line.text, line.voice), SAMPLE_RATE, sample_rate)

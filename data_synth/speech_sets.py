@@ -46,6 +46,8 @@ class DataConfig:
     test_readings: int
     voices: VoicesData | None = None
     """Replies in other voices and tones; ``None``: the decoder learns one voice."""
+    digit_sequences: int = 3_000
+    """Joined from people's digits, where those are given."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """How questions are disturbed before they become codes."""
 
@@ -100,9 +102,7 @@ def _speak_held_out(folder: Path, data: DataConfig, language: Language) -> None:
     rng = random.Random(f"test_conversations/{language}")
     count = data.test_conversations
     talks = corpus.conversations(rng, "test", language, count, turns=4)
-    _speak_lines(
-        folder / f"test_conversations_{language}", _first(talks, 4 * count), USER_RATE
-    )
+    _speak_lines(folder / f"test_conversations_{language}", _first(talks, 4 * count), USER_RATE)
     _speak_readings(folder / f"test_readings_{language}", data.test_readings, language, "test")
 
 
@@ -176,5 +176,3 @@ def answers_to(questions: Iterable[Utterance]) -> list[Line]:
         line = corpus.answered(extra["answer"], language, extra.get("style", ()))
         found.setdefault((line.text, line.extra["dialect"]), line)
     return list(found.values())
-
-

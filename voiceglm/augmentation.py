@@ -5,7 +5,7 @@ the generator passed in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from voiceglm.manifest import Utterance, read_manifest, read_samples
 _SOUND_FILES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _MADE_UP = 0.5  # how often echo and noise are made up although there are recordings
 _LONGEST_ROOM_SECONDS = 2.0
+_REMEMBERED = 32_000_000  # samples of recorded noise and rooms, 128 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,30 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Sounds:
-    """Recordings that speech is disturbed with, every other time."""
+    """Recordings that speech is disturbed with, every other time.
+
+    They are read once and kept, as far as half an hour of them at 16 kHz.
+    """
 
     noises: Sequence[Utterance] = ()
     rooms: Sequence[Utterance] = ()  # impulse responses
+    _heard: dict[tuple[Path, int, int | None, int | None, int], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def samples(self, sound: Utterance, sample_rate: int) -> Tensor:
+        """Return a recording as mono at ``sample_rate`` hertz: (num_samples,), not to be changed.
+
+        Raises:
+            AudioError: If it cannot be read.
+        """
+        key = (sound.recording, sound.start, sound.num_samples, sound.channel, sample_rate)
+        if key in self._heard:
+            return self._heard[key]
+        samples = read_samples(sound, sample_rate)
+        if sum(map(len, self._heard.values())) + len(samples) <= _REMEMBERED:
+            self._heard[key] = samples
+        return samples
 
 
 def find_sounds(place: Path | None) -> list[Utterance]:
@@ -88,7 +109,7 @@ def augment(
             decay_seconds = config.max_decay_seconds * _uniform(generator)
             samples = add_room(samples, sample_rate, decay_seconds, generator)
         else:
-            samples = add_recorded_room(samples, read_samples(room, sample_rate), sample_rate)
+            samples = add_recorded_room(samples, sounds.samples(room, sample_rate), sample_rate)
     if _happens(config.noise_probability, generator):
         spread = config.max_snr_db - config.min_snr_db
         snr_db = config.min_snr_db + spread * _uniform(generator)
@@ -96,7 +117,7 @@ def augment(
         if recorded is None:
             noise = noise_like(samples, snr_db, generator)
         else:
-            noise = _stretch_of(read_samples(recorded, sample_rate), len(samples), generator)
+            noise = _stretch_of(sounds.samples(recorded, sample_rate), len(samples), generator)
             noise = _at_snr(noise, samples, snr_db)
         samples = samples + noise
     peak = samples.abs().max().clamp(min=1e-8)

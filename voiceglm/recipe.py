@@ -7,7 +7,7 @@ finished stages are not run again, and a stopped one goes on from its newest che
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 
 from data_synth.codes import encode_set, lent_codes
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
-from data_synth.people import people
+from data_synth.joined import digit_sequences, write_noises
+from data_synth.people import digit_clips, people
 from data_synth.speak import speak
 from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
 from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
@@ -33,6 +34,7 @@ from decoder.voice import MIN_SECONDS, Recording, make_voice, write_voice
 from decoder.voices import FOLDER
 from tokenizer.model import SpeechTokenizer
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
+from voiceglm.augmentation import Sounds, find_sounds
 from voiceglm.checkpoint import load_into, read_tensors, write_checkpoint
 from voiceglm.errors import ConfigError
 from voiceglm.files import new_folder, write_checksums, write_file
@@ -58,6 +60,8 @@ class Run:
     config: RecipeConfig
     folder: Path
     recordings: Sequence[Path] = field(default_factory=tuple)  # manifests of people, optional
+    digits: Path | None = None  # folder of people's spoken digits
+    noises: Path | None = None  # manifest or folder of recorded noise
 
     @property
     def data(self) -> DataConfig:
@@ -70,9 +74,25 @@ class Run:
             raise ConfigError(f"recipe {self.config.name} makes up no data: it has corpora")
         return self.config.data
 
-    def speech(self, name: str) -> list[Utterance]:
-        """Return a spoken set."""
-        return read_manifest(self.folder / "speech" / name / "manifest.jsonl")
+    def speech(self, *names: str) -> list[Utterance]:
+        """Return spoken sets, one behind another."""
+        folders = (self.folder / "speech" / name for name in names)
+        found = (read_manifest(folder / "manifest.jsonl") for folder in folders)
+        return [utterance for each in found for utterance in each]
+
+    def people(self) -> list[Utterance]:
+        """Return people who may be trained on."""
+        return people(self.recordings, held_out=False, languages=LANGUAGES)
+
+    def heard(self) -> list[Utterance]:
+        """Return all that the tokenizer learns to hear."""
+        digits = self.folder / "people" / "digits" / "manifest.jsonl"
+        spoken = self.speech(*QUESTIONS, *READINGS) + self.people()
+        return spoken + (read_manifest(digits) if digits.exists() else [])
+
+    def sounds(self) -> Path:
+        """Return the manifest of what speech is disturbed with."""
+        return self.folder / "people" / "noises.jsonl"
 
     def codes(self, *names: str) -> list[Utterance]:
         """Return spoken sets with their codes, one behind another."""
@@ -107,26 +127,32 @@ def _speech(run: Run) -> None:
     speak_sets(run.folder / "speech", run.data)
 
 
+def _people(run: Run) -> None:
+    """Prepare what comes from people: digits said in a row, and noise of their voices."""
+    if run.digits is not None:
+        clips = digit_clips(run.digits, held_out=False)
+        count = run.data.digit_sequences
+        digit_sequences(run.folder / "people" / "digits", clips, num_lines=count, seed="digits")
+    voices = run.speech(*READINGS) + run.people()
+    write_noises(run.folder / "people", voices, run.noises)
+
+
 def _tokenizer(run: Run) -> None:
-    _train_listener(run, run.config.tokenizer, "tokenizer", _heard(run))
+    _train_listener(run, run.config.tokenizer, "tokenizer", run.heard())
 
 
 def _recognizer(run: Run) -> None:
     # The judge of spoken replies also knows the voice they imitate.
-    heard = _heard(run) + run.speech("replies")
+    heard = run.heard() + run.speech(*REPLIES)
     assert run.config.recognizer is not None, "a recipe with data has a recognizer"
     _train_listener(run, run.config.recognizer, "recognizer", heard)
-
-
-def _heard(run: Run) -> list[Utterance]:
-    sets = (run.speech(name) for name in (*QUESTIONS, *READINGS))
-    spoken = [utterance for each in sets for utterance in each]
-    return spoken + people(run.recordings, held_out=False)
 
 
 def _train_listener(
     run: Run, config: TokenizerTrainConfig, name: str, heard: Sequence[Utterance]
 ) -> None:
+    if config.augmentation is not None and config.noises is None:
+        config = replace(config, noises=run.sounds())
     model = train_tokenizer([heard], config, run.folder / name / "train")
     model.save(run.folder / name / "model", replace=True)
 
@@ -134,9 +160,11 @@ def _train_listener(
 def _codes(run: Run) -> None:
     tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
     folder = run.folder / "codes"
+    sounds = Sounds(noises=find_sounds(run.sounds()))
     for name in (*QUESTIONS, *READINGS, *REPLIES):
         augmentation = run.data.augmentation if name in QUESTIONS else None
-        encode_set(tokenizer, run.speech(name), folder / f"{name}.jsonl", augmentation=augmentation)
+        made = folder / f"{name}.jsonl"
+        encode_set(tokenizer, run.speech(name), made, augmentation=augmentation, sounds=sounds)
     if run.data.voices:
         lenders = run.codes(*REPLIES)
         spoken = [lent_codes(one, lenders) for one in run.speech("voices")]
@@ -310,6 +338,7 @@ def _write_voices(run: Run, decoder: SpeechDecoder, folder: Path) -> None:
 
 STAGES: Mapping[str, Callable[[Run], None]] = {
     "speech": _speech,
+    "people": _people,
     "tokenizer": _tokenizer,
     "recognizer": _recognizer,
     "codes": _codes,

@@ -159,5 +159,3 @@ def follow(style: dict[str, str], name: str) -> None:
     else:
         (group,) = (group for group, names in GROUPS.items() if name in names)
         style[group] = name
-
-

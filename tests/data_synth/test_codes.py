@@ -1,5 +1,6 @@
 """Codes of a set: the same whatever is encoded beside them, noise as asked and repeatable."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from data_synth.codes import encode_set
 from tokenizer.config import EncoderConfig, FeatureConfig, QuantizerConfig, TokenizerConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import save_audio
-from voiceglm.augmentation import AugmentationConfig
+from voiceglm.augmentation import AugmentationConfig, Sounds
 from voiceglm.errors import AudioError
 from voiceglm.manifest import Utterance, read_manifest
 
@@ -114,6 +115,17 @@ def test_a_disturbance_is_a_recordings_own_and_always_the_same(
     assert 0 < len(disturbed) < len(utterances)
     encode_set(tokenizer, utterances[:4], tmp_path / "e", augmentation=SOMETIMES, seed=1)
     assert codes(tmp_path / "e") == noisy[:4], "whatever is encoded beside it"
+
+
+def test_recordings_are_disturbed_with_the_sounds_given(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    save_audio(tmp_path / "noise.wav", torch.rand(RATE) - 0.5, RATE)
+    sounds = Sounds(noises=[Utterance(tmp_path / "noise.wav", None)])
+    always = replace(SOMETIMES, noise_probability=1.0)
+    for name, given in (("a", None), ("b", sounds)):
+        encode_set(tokenizer, utterances, tmp_path / name, augmentation=always, sounds=given)
+    assert codes(tmp_path / "a") != codes(tmp_path / "b")
 
 
 def test_a_finished_set_is_kept(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import voiceglm.augmentation
 from voiceglm.audio import save_audio
 from voiceglm.augmentation import (
     AugmentationConfig,
@@ -18,7 +19,7 @@ from voiceglm.augmentation import (
     find_sounds,
     noise_like,
 )
-from voiceglm.errors import ConfigError
+from voiceglm.errors import AudioError, ConfigError
 from voiceglm.manifest import Utterance, write_manifest
 
 RATE = 16_000
@@ -171,6 +172,29 @@ def test_without_recordings_every_draw_is_what_it_was(speech: Tensor) -> None:
         augment(speech, RATE, config, seeded(3), sounds=sounds) for sounds in (None, Sounds())
     )
     assert torch.equal(bare, empty)
+
+
+def test_a_recording_of_noise_is_read_once(tmp_path: Path) -> None:
+    noise = recorded(tmp_path, "noise.wav", torch.ones(100) * 0.1)
+    sounds = Sounds(noises=[noise])
+    first = sounds.samples(noise, RATE)
+    noise.recording.unlink()
+    assert torch.equal(sounds.samples(noise, RATE), first)
+    assert len(sounds.samples(replace(noise, path=recorded(tmp_path, "b.wav", first).path), RATE))
+    with pytest.raises(AudioError, match="cannot read"):
+        sounds.samples(noise, RATE // 2)
+
+
+def test_no_more_noise_is_kept_than_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voiceglm.augmentation, "_REMEMBERED", 150)
+    one, other = (recorded(tmp_path, name, torch.ones(100) * 0.1) for name in ("a.wav", "b.wav"))
+    sounds = Sounds(noises=[one, other])
+    for noise in (one, other):
+        sounds.samples(noise, RATE)
+        noise.recording.unlink()
+    assert len(sounds.samples(one, RATE)) == 100
+    with pytest.raises(AudioError, match=r"cannot read .*b\.wav"):
+        sounds.samples(other, RATE)
 
 
 def test_sounds_are_found_in_folders_and_manifests(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from voiceglm.audio import save_audio
 from voiceglm.cli import main
 from voiceglm.errors import ConfigError
 from voiceglm.files import checksums
+from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.pretrained import load_chat
 from voiceglm.recipe import STAGES, Run, run_recipe
 from voiceglm.recipe_config import load_recipe
@@ -56,6 +59,34 @@ def test_finished_stages_are_not_run_again(finished: Path) -> None:
     before = times()
     run_recipe(Run(load_recipe("nano-smoke"), finished))
     assert times() == before
+
+
+def test_people_are_heard_and_disturb(tmp_path: Path) -> None:
+    """People of the recipe's language are learned, digits too; noise is theirs and given."""
+    for name in ("clip", "7_george_0", "7_nicolas_0", "noise"):
+        save_audio(tmp_path / f"{name}.wav", torch.rand(4_000) - 0.5, 16_000)
+    clip = Utterance(tmp_path / "clip.wav", "hello")
+    chinese = Utterance(tmp_path / "clip.wav", "你好", language="zh")
+    write_manifest(tmp_path / "people.jsonl", [clip, chinese])
+    for name in ("questions", "readings"):
+        (tmp_path / "run" / "speech" / name).mkdir(parents=True)
+        write_manifest(tmp_path / "run" / "speech" / name / "manifest.jsonl", [clip])
+    write_manifest(tmp_path / "noise.jsonl", [Utterance(tmp_path / "noise.wav", None)])
+    recipe = load_recipe("nano-smoke", ["data.digit_sequences=12"])
+    run = Run(
+        recipe,
+        tmp_path / "run",
+        recordings=(tmp_path / "people.jsonl",),
+        digits=tmp_path,
+        noises=tmp_path / "noise.jsonl",
+    )
+    run_recipe(run, ["people"])
+    heard = run.heard()
+    assert [one.text for one in heard[:3]] == ["hello"] * 3
+    assert {one.speaker for one in heard[3:]} == {"george"}
+    assert len(heard[3:]) == 12
+    noises = {one.recording.name for one in read_manifest(run.sounds())}
+    assert noises == {"pack_0000.wav", "noise.wav"}
 
 
 def test_an_unknown_stage_is_refused(tmp_path: Path) -> None:

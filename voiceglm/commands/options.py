@@ -56,6 +56,17 @@ def add_recordings_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_digits_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare a folder of digits that people say."""
+    parser.add_argument(
+        "--digits",
+        type=Path,
+        metavar="FOLDER",
+        help="people's spoken digits as those of the Free Spoken Digit Dataset"
+        " (DIGIT_SPEAKER_INDEX.wav); speaker nicolas is measured, the others are trained on",
+    )
+
+
 def add_settings_arguments(parser: argparse.ArgumentParser, *, example: str) -> None:
     """Declare a file of settings, and single ones that go before it."""
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings (docs/data.md)")

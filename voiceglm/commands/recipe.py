@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voiceglm.commands.options import (
+    add_digits_argument,
     add_recordings_argument,
     add_threads_argument,
     positive,
@@ -41,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one setting, as in tokenizer.train.steps=100 (repeatable)",
     )
     add_recordings_argument(parser)
+    add_digits_argument(parser)
+    parser.add_argument(
+        "--noises",
+        type=Path,
+        metavar="PLACE",
+        help="manifest or folder of recorded noise, which speech is disturbed with",
+    )
     add_threads_argument(parser)
     dry = parser.add_argument_group("dry run (each value: what the recipe says)")
     dry.add_argument("--dry-run", action="store_true", help="say what it would cost; run nothing")
@@ -85,7 +93,8 @@ def _write(recipe: "RecipeConfig", values: dict[str, Any], folder: Path) -> int:
 def _run(recipe: "RecipeConfig", folder: Path, args: argparse.Namespace) -> int:
     from voiceglm.recipe import Run, run_recipe
 
-    run_recipe(Run(recipe, folder, tuple(args.recordings)), args.only)
+    sources = {"digits": args.digits, "noises": args.noises}
+    run_recipe(Run(recipe, folder, tuple(args.recordings), **sources), args.only)
     return 0
 
 
