@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from data_synth.world import SKILLS, Exchange, Split, sample_exchange
+from data_synth.world import Exchange, Split, sample_exchange, world
 
 Kind = Literal["fact", "topic"]
 FACTS = ("capitals", "countries", "opposites", "colours", "arithmetic", "spelling")
@@ -54,5 +54,5 @@ def _other_fact(rng: random.Random, asked: Exchange, split: Split) -> str:
 
 
 def _other_topic(rng: random.Random, asked: Exchange, split: Split) -> str:
-    skill = rng.choice([name for name in SKILLS if name != asked.skill])
+    skill = rng.choice([name for name in world().skills if name != asked.skill])
     return sample_exchange(rng, split, skill).answer

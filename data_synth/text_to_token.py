@@ -15,7 +15,8 @@ from data_synth.corpus import user_voice
 from data_synth.documents import document
 from data_synth.spans import SpanConfig, segments
 from data_synth.speak import Line
-from data_synth.tts import ASSISTANT
+from data_synth.tts import ASSISTANT, in_accent
+from data_synth.world import LANGUAGES
 from voiceglm.errors import ConfigError
 from voiceglm.files import write_json_lines
 from voiceglm.language_model import LanguageModelConfig, VoiceLM
@@ -44,13 +45,15 @@ class TextToTokenTask(TextToTokenConfig):
 
 def spoken_span(rng: random.Random) -> Line:
     """Draw a stretch of a document as the interleaving would, to be read aloud by anybody."""
+    language = rng.choice(LANGUAGES)
     while True:
-        text = document(rng)
+        text = document(rng, language=language)
         found = [part.text for part in segments(text, SpanConfig()) if part.is_spoken]
         if found:
             break
-    voice = ASSISTANT if rng.random() < 0.5 else user_voice(rng, "train")
-    return Line(" ".join(rng.choice(found).split()), voice)
+    assistant = rng.random() < 0.5
+    voice = in_accent(ASSISTANT, language) if assistant else user_voice(rng, "train", language)
+    return Line(" ".join(rng.choice(found).split()), voice, language=language)
 
 
 def write_pairs(path: Path, utterances: Iterable[Utterance]) -> int:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from functools import cache
 
-from data_synth.world import english
+from data_synth.world import chinese, english
 from data_synth.world.conversation import Talk, Turn, wishes
 from data_synth.world.exchange import (
     Exchange,
@@ -19,7 +19,7 @@ from data_synth.world.exchange import (
     of_side,
 )
 
-LANGUAGES: tuple[Language, ...] = ("en",)
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 WEIGHTS = {"capitals": 2.0, "countries": 2.0, "repeat": 2.0, "spelling": 1.5, "arithmetic": 2.0}
 """How often a skill is drawn beside the others: those with many facts are drawn more often."""
 
@@ -45,8 +45,7 @@ __all__ = [
 @cache
 def world(language: Language = "en") -> World:
     """Return the world in a language."""
-    assert language in LANGUAGES, f"the nano world does not speak {language}"
-    return english.world()
+    return chinese.world() if language == "zh" else english.world()
 
 
 def wordings(skill: str, split: Split, language: Language = "en") -> list[str]:

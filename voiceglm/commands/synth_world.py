@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=1_000,
         help="written dialogues instead, for voiceglm synth dialogues: how many (1000)",
     )
+    parser.add_argument("--language", choices=("en", "zh"), default="en")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other texts")
 
 
@@ -27,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from voiceglm.files import write_file
 
     if args.dialogues:
-        lines = dialogue_lines(args.dialogues, args.seed)
+        lines = dialogue_lines(args.dialogues, args.seed, args.language)
     else:
-        lines = document_lines(args.documents, args.seed)
+        lines = document_lines(args.documents, args.seed, language=args.language)
     write_file(args.output, "".join(f"{line}\n" for line in lines).encode())
     return 0
