@@ -3,32 +3,34 @@
 The answers are worked out again here, from the question's words alone.
 """
 
+import calendar
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
+from num2words import num2words
 
 from data_synth import corpus
 from data_synth.tts import held_out_voices, training_voices
 from data_synth.world import (
-    SKILLS,
     Exchange,
-    facts,
     is_held_out,
     sample_exchange,
     sample_sentence,
     wording_phrases,
     wordings,
+    world,
 )
+from data_synth.world.english import facts
 
-COUNT = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty"
-)
-VALUE = {word: number for number, word in enumerate(COUNT.split())}
-WORD = {number: word for word, number in VALUE.items()}
+SKILLS = tuple(world().skills)
+
+WORD = {n: num2words(n).replace("-", " ").replace(",", "") for n in range(10_000)}
+VALUE = {word.replace(" and ", " "): number for number, word in WORD.items()}
 WEEK = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+YEAR = list(calendar.month_name)[1:]
 DRAWS = 500
 
 
@@ -37,17 +39,30 @@ def words(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[int]:
-    return [VALUE[word] for word in words(text) if word in VALUE]
+    """Return the numbers in a text; "twenty one" is one of them."""
+    found, said = [], [word for word in words(text) if word != "and"]
+    while said:
+        for length in (4, 3, 2, 1):
+            if (phrase := " ".join(said[:length])) in VALUE and len(said) >= length:
+                found.append(VALUE[phrase])
+                said = said[length:]
+                break
+        else:
+            said = said[1:]
+    return found
 
 
 def arithmetic(question: str) -> str:
-    match = re.search(r"(\w+) (plus|minus|times) (\w+)", question)
+    match = re.search(r"((?:\w+ )+?)(plus|minus|times|divided by) ([\w ]+)", question)
     assert match
-    a, operator, b = match[1].lower(), match[2], match[3]
-    x, y = VALUE[a], VALUE[b]
-    result = {"plus": x + y, "minus": x - y, "times": x * y}[operator]
-    assert 0 <= result <= 20
-    return f"{a.capitalize()} {operator} {b} is {WORD[result]}."
+    operator = match[2]
+    x, y = numbers(match[1])[-1], numbers(match[3])[0]
+    result = {"plus": x + y, "minus": x - y, "times": x * y}.get(operator)
+    if result is None:
+        assert x % y == 0
+        result = x // y
+    assert 0 <= result <= 100
+    return f"{WORD[x].capitalize()} {operator} {WORD[y]} is {WORD[result]}."
 
 
 def comparison(question: str) -> str:
@@ -56,10 +71,29 @@ def comparison(question: str) -> str:
     return f"{WORD[high].capitalize()} is bigger than {WORD[low]}."
 
 
+def listed(values: range) -> str:
+    return ", ".join(WORD[n] for n in values).capitalize() + "."
+
+
 def counting(question: str) -> str:
     first, last = numbers(question)
-    assert first < last <= 20
-    return ", ".join(WORD[n] for n in range(first, last + 1)).capitalize() + "."
+    assert first < last <= 100
+    return listed(range(first, last + 1))
+
+
+def backwards(question: str) -> str:
+    first, last = numbers(question)
+    assert last < first <= 100
+    return listed(range(first, last - 1, -1))
+
+
+def steps(question: str) -> str:
+    first, last = numbers(question)
+    names = {"twos": 2, "threes": 3, "fives": 5, "tens": 10}
+    (step,) = (names[word] for word in words(question) if word in names)
+    assert (last - first) % step == 0
+    assert last <= 100
+    return listed(range(first, last + 1, step))
 
 
 def spelling(question: str) -> str:
@@ -94,10 +128,81 @@ def colours(question: str) -> str:
     return f"{thing[0].upper()}{thing[1:]} is {facts()['colours'][thing]}."
 
 
+def in_turn(names: list[str], question: str) -> str:
+    (name,) = (name for name in names if re.search(rf"\b{name}\b", question))
+    side, step = ("before", -1) if " before " in question else ("after", 1)
+    return f"{names[(names.index(name) + step) % len(names)]} comes {side} {name}."
+
+
 def days(question: str) -> str:
-    (day,) = (day for day in WEEK if day in question)
-    following = (WEEK * 2)[WEEK.index(day) + 1]
-    return f"{following} comes after {day}."
+    return in_turn(WEEK, question)
+
+
+def months(question: str) -> str:
+    return in_turn(YEAR, question)
+
+
+def last_of(listed: Iterable[str], question: str) -> str:
+    """Return the word of a list that is asked for: no wording has it, or it stands last."""
+    known = set(listed)
+    return [word for word in words(question) if word in known][-1]
+
+
+def initials(question: str) -> str:
+    word = last_of(facts()["begins"].split(), question.replace(", please", ""))
+    return f"{word.capitalize()} begins with {word[0].upper()}."
+
+
+def rhymes(question: str) -> str:
+    pairs = facts()["rhymes"]
+    other = dict(pairs) | {b: a for a, b in pairs}
+    word = last_of(other, question)
+    return f"{other[word].capitalize()} rhymes with {word}."
+
+
+def continents(question: str) -> str:
+    (country,) = (name for name in facts()["continents"] if re.search(rf"\b{name}\b", question))
+    return f"{country} is in {facts()['continents'][country]}."
+
+
+def article(word: str) -> str:
+    return f"an {word}" if word[0] in "aeio" else f"a {word}"
+
+
+def of_animal(name: str, answer: str, question: str) -> str:
+    animal = last_of(facts()[name], question)
+    known = facts()[name][animal]
+    said = answer.format(a=article(animal), animal=animal, known=known, a_known=article(known))
+    return said[0].upper() + said[1:]
+
+
+def sizes(question: str) -> str:
+    asked = [word for word in words(question) if word in facts()["sizes"]]
+    small, large = sorted(asked, key=facts()["sizes"].index)
+    if "bigger" in question:
+        return f"{article(large).capitalize()} is bigger than {article(small)}."
+    return f"{article(small).capitalize()} is smaller than {article(large)}."
+
+
+def conversion(question: str) -> str:
+    said = words(question.lower())
+    (count,) = numbers(question)
+    for large, small, factor in facts()["conversions"]:
+        units = large if count == 1 else facts()["numerous"][large]
+        if units in said and small in said:
+            verb = "is" if count == 1 else "are"
+            return f"{WORD[count].capitalize()} {units} {verb} {WORD[count * factor]} {small}."
+    raise AssertionError(question)
+
+
+def digits(question: str) -> str:
+    return ", ".join(WORD[n] for n in numbers(question)).capitalize() + "."
+
+
+def refusal(question: str) -> str:
+    asked = ("call my", "order a", "turn on", "play some", "send a", "book a")
+    cannot = any(each in question.lower() for each in asked)
+    return f"I am sorry, I {'cannot do' if cannot else 'do not know'} that."
 
 
 def repeat(question: str) -> str:
@@ -152,8 +257,21 @@ ANSWER: dict[str, Callable[[str], str]] = {
     "spelling": spelling,
     "colours": colours,
     "days": days,
+    "months": months,
     "comparison": comparison,
     "repeat": repeat,
+    "steps": steps,
+    "backwards": backwards,
+    "initials": initials,
+    "rhymes": rhymes,
+    "continents": continents,
+    "young": partial(of_animal, "young", "A young {animal} is called {a_known}."),
+    "sounds": partial(of_animal, "sounds", "{a} {known}."),
+    "kinds": partial(of_animal, "kinds", "{a} is {a_known}."),
+    "sizes": sizes,
+    "conversion": conversion,
+    "digits": digits,
+    "refusal": refusal,
 }
 
 
@@ -163,8 +281,8 @@ def draws(skill: str) -> list[Exchange]:
 
 
 def test_every_skill_is_checked() -> None:
-    assert len(SKILLS) >= 8
-    assert SKILLS.keys() == ANSWER.keys()
+    assert len(SKILLS) >= 20
+    assert set(SKILLS) == ANSWER.keys()
 
 
 @pytest.mark.parametrize("skill", SKILLS)
@@ -211,7 +329,7 @@ def test_held_out_wordings_are_never_trained_on(skill: str) -> None:
 
 def test_about_one_wording_in_six_is_held_out() -> None:
     found = list(wording_phrases())
-    assert len(found) == len(set(found)) > 300
+    assert len(found) == len(set(found)) > 2_000
     assert 0.12 < sum(map(is_held_out, found)) / len(found) < 0.22
 
 
@@ -243,7 +361,7 @@ def test_the_same_seed_asks_the_same() -> None:
     assert len({exchange.question for exchange in once}) > 15
     assert {
         exchange.skill
-        for exchange in (sample_exchange(random.Random(n), "test") for n in range(300))
+        for exchange in (sample_exchange(random.Random(n), "test") for n in range(1_000))
     } == set(SKILLS)
 
 
