@@ -26,6 +26,8 @@ from data_synth.world import (
     sample_exchange,
     sample_sentence,
 )
+from data_synth.world.english import finish
+from data_synth.world.orders import sample_order
 
 DIALECTS: dict[Language, tuple[str, ...]] = {"en": ("british", "scottish"), "zh": ("cantonese",)}
 """Styles that are another accent or dialect of a language."""
@@ -42,6 +44,18 @@ def question(rng: random.Random, split: Split, language: Language = "en") -> Lin
     exchange = sample_exchange(rng, split, language=language)
     extra = {"answer": exchange.answer, "skill": exchange.skill, "wording": exchange.wording}
     return Line(exchange.question, user_voice(rng, split, language), extra, language)
+
+
+def order(rng: random.Random, split: Split) -> Line:
+    """Draw a user's order of coffee; what it means is kept in ``slots``."""
+    drawn = sample_order(rng, split)
+    extra = {
+        "answer": drawn.reply,
+        "skill": "orders",
+        "wording": drawn.wording,
+        "slots": dict(drawn.slots),
+    }
+    return Line(finish(drawn.question), user_voice(rng, split), extra)
 
 
 def conversations(

@@ -35,6 +35,8 @@ class DataConfig:
     questions: int
     """What users say in conversations."""
     readings: int
+    orders: int = 0
+    """Coffee ordered in English."""
     dialect_readings: int = 0
     """What users read aloud in Cantonese."""
     replies: int
@@ -43,6 +45,7 @@ class DataConfig:
     """Questions that stand alone."""
     test_conversations: int = 0
     """Conversations of four turns."""
+    test_orders: int = 0
     test_readings: int
     voices: VoicesData | None = None
     """Replies in other voices and tones; ``None``: the decoder learns one voice."""
@@ -63,6 +66,8 @@ def speak_sets(folder: Path, data: DataConfig) -> None:
     for language in LANGUAGES:
         questions += _speak_users(folder, data, language)
         _speak_held_out(folder, data, language)
+    questions += _speak_orders(folder / "orders", data.orders, "train")
+    _speak_orders(folder / "test_orders", data.test_orders, "test")
     answers = answers_to(questions)
     _speak_lines(folder / "answers", answers, REPLY_RATE)
     replies = [
@@ -85,6 +90,11 @@ def _speak_users(folder: Path, data: DataConfig, language: Language) -> list[Utt
         dialect = [_in_cantonese(number) for number in range(data.dialect_readings)]
         _speak_lines(folder / "readings_yue", dialect, USER_RATE)
     return questions
+
+
+def _speak_orders(folder: Path, count: int, split: Split) -> list[Utterance]:
+    rng = random.Random(folder.name)
+    return _speak_lines(folder, [corpus.order(rng, split) for _ in range(count)], USER_RATE)
 
 
 def _in_cantonese(number: int) -> Line:

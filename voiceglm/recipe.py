@@ -45,7 +45,7 @@ from voiceglm.recipe_config import LanguageStage, RecipeConfig
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import read_source, train_language_model
 
-QUESTIONS = tuple(f"questions_{language}" for language in LANGUAGES)
+QUESTIONS = (*(f"questions_{language}" for language in LANGUAGES), "orders")
 READINGS = (*(f"readings_{language}" for language in LANGUAGES), "readings_yue")
 REPLIES = ("answers", "replies")
 """Sets of what users ask, what they read aloud, and what the assistant says."""

@@ -93,9 +93,17 @@ def of_side(wordings: Sequence[str], split: Split) -> list[str]:
 
     Of a short list, by whose letters none is held out, it is the one that the rule puts first.
     """
-    held_out = [each for each in wordings if is_held_out(each)]
-    held_out = held_out or [min(wordings, key=_place)]
-    return held_out if split == "test" else [each for each in wordings if each not in held_out]
+    return list(_sides(tuple(wordings))[split])
+
+
+@cache
+def _sides(wordings: tuple[str, ...]) -> Mapping[Split, Sequence[str]]:
+    held_out = {each: None for each in wordings if is_held_out(each)}
+    held_out = held_out or {min(wordings, key=_place): None}
+    return {
+        "train": [each for each in wordings if each not in held_out],
+        "test": list(held_out),
+    }
 
 
 def _place(wording: str) -> int:
