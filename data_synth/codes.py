@@ -14,7 +14,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 
 _BATCH = 32
-_SAME_PACE = 0.02  # of a length: two recordings may differ by so much
+_SAME_PACE = 1.0  # codes by which the lengths of two recordings may differ
 
 
 def read_coded(
@@ -127,7 +127,8 @@ def lent_codes(utterance: Utterance, lenders: Sequence[Utterance]) -> Utterance:
         return utterance
     lender = lenders[utterance.extra["plain"]]
     assert lender.text == utterance.text, "a recording and its lender say the same"
-    lengths = utterance.num_samples or 0, lender.num_samples or 0
-    if abs(lengths[0] - lengths[1]) > _SAME_PACE * max(lengths):
+    codes = lender.extra["codes"]
+    length, other = utterance.num_samples or 0, lender.num_samples or 1
+    if abs(length / other - 1) * len(codes) > _SAME_PACE:
         return utterance
-    return replace(utterance, extra={**utterance.extra, "codes": lender.extra["codes"]})
+    return replace(utterance, extra={**utterance.extra, "codes": codes})

@@ -57,7 +57,7 @@ def dialogue_rows(
         heard: Users' recordings with codes and text.
     """
     codes = _codes_of(answers)
-    talks = groupby(questions, key=lambda one: one.extra.get("dialogue", one.text))
+    talks = groupby(questions, key=lambda one: one.extra.get("dialogue") or id(one))
     for number, (_, turns) in enumerate(talks):
         asked = list(turns)
         replies = [_reply(question, codes) for question in asked]

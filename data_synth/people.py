@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from data_synth.world import NUMBERS
+from data_synth.world.english import number
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest
 
@@ -53,7 +53,7 @@ def digit_clips(folder: Path, *, held_out: bool) -> list[Utterance]:
     """
     named = ((path, _DIGIT.fullmatch(path.name)) for path in sorted(folder.glob("*.wav")))
     clips = [
-        Utterance(path, NUMBERS[int(name["digit"])], speaker=name["speaker"], language="en")
+        Utterance(path, number(int(name["digit"])), speaker=name["speaker"], language="en")
         for path, name in named
         if name
     ]

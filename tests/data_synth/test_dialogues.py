@@ -3,13 +3,16 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data_synth import corpus
 from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_rows
-from data_synth.world import sample_exchange
+from data_synth.speech_sets import answers_to
 from voiceglm.manifest import Utterance
 from voiceglm.prompt import IGNORED, PromptFormat, PromptWriter
 from voiceglm.text_tokenizer import train_text_tokenizer
@@ -27,16 +30,24 @@ def recording(text: str, codes: range, rng: random.Random, **extra: Any) -> Utte
 
 @pytest.fixture(scope="module")
 def questions() -> list[Utterance]:
+    """A hundred conversations, and four orders, which are none."""
     rng = random.Random(0)
-    exchanges = [sample_exchange(rng, "train") for _ in range(200)]
-    return [recording(e.question, QUESTION, rng, answer=e.answer) for e in exchanges]
+    talks = corpus.conversations(rng, "train", "en", 100)
+    lines = [line for talk in talks for line in talk] + [corpus.order(rng, "train")] * 4
+    return [
+        replace(recording(line.text, QUESTION, rng, **line.extra), language=line.language)
+        for line in lines
+    ]
 
 
 @pytest.fixture(scope="module")
 def answers(questions: list[Utterance]) -> list[Utterance]:
     rng = random.Random(1)
-    texts = dict.fromkeys(question.extra["answer"] for question in questions)
-    return [recording(text, ANSWER, rng) for text in texts]
+    lines = answers_to(questions)
+    return [
+        replace(recording(line.text, ANSWER, rng, **line.extra), language=line.language)
+        for line in lines
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +84,16 @@ def writer(questions: list[Utterance]) -> PromptWriter:
 
 
 def test_kinds_of_the_first_stage(
-    pretraining: list[Row], heard: list[Utterance], answers: list[Utterance]
+    pretraining: list[Row],
+    heard: list[Utterance],
+    answers: list[Utterance],
+    questions: list[Utterance],
 ) -> None:
     counts = Counter(row["kind"] for row in pretraining)
     assert counts["asr"] == len(heard)
-    assert counts["tts"] == counts["streaming"] == len(answers)
-    assert counts["interleaved"] == 100, "half of the questions"
+    dialects = sum(bool(answer.extra["dialect"]) for answer in answers)
+    assert counts["tts"] == counts["streaming"] - dialects == len(answers) - dialects > 0
+    assert abs(counts["interleaved"] - len(questions) / 2) <= 1, "half of the questions"
     assert counts.total() == len(pretraining)
 
 
@@ -90,13 +105,22 @@ def test_what_is_heard_is_written_and_what_is_written_is_spoken(
         for kind in ("asr", "tts", "streaming")
     }
     assert of["asr"] == [(u.text, u.extra["codes"]) for u in heard]
-    assert of["tts"] == of["streaming"] == [(u.text, u.extra["codes"]) for u in answers]
+    assert of["streaming"] == [(u.text, u.extra["codes"]) for u in answers]
+    plain = [u for u in answers if not u.extra["dialect"]]
+    assert of["tts"] == [(u.text, u.extra["codes"]) for u in plain]
+
+
+def test_a_dialect_is_named(pretraining: list[Row], answers: list[Utterance]) -> None:
+    rows = [row for row in pretraining if row["kind"] == "streaming"]
+    named = [row.get("style", [""]) for row in rows]
+    assert named == [[answer.extra["dialect"]] for answer in answers]
+    assert len({name for (name,) in named}) > 1
 
 
 def test_interleaved_rows_cross_the_modalities(
     pretraining: list[Row], questions: list[Utterance], answers: list[Utterance]
 ) -> None:
-    spoken = {answer.text: answer.extra["codes"] for answer in answers}
+    spoken = codes_of(answers)
     rows = [row["segments"] for row in pretraining if row["kind"] == "interleaved"]
     for number, (asked, answered) in enumerate(rows):
         question = questions[4 * (number // 2) + number % 2]
@@ -105,40 +129,38 @@ def test_interleaved_rows_cross_the_modalities(
             assert answered == {"text": f" {question.extra['answer']}"}
         else:
             assert asked == {"text": question.text}
-            assert answered == {"codes": spoken[question.extra["answer"]]}
+            assert answered == {"codes": spoken[said(question)]}
 
 
-def test_dialogues_answer_every_question(
+def test_conversations_stay_whole(
     dialogues: list[Row], questions: list[Utterance], answers: list[Utterance]
 ) -> None:
-    spoken = {answer.text: answer.extra["codes"] for answer in answers}
-    by_codes = {tuple(question.extra["codes"]): question for question in questions}
-    by_text = {question.text: question for question in questions}
-    asked = []
-    for row in dialogues:
-        assert len(row["turns"]) in (2, 4)
-        for turn, reply in zip(row["turns"][::2], row["turns"][1::2], strict=True):
-            heard = "codes" in turn
-            question = by_codes[tuple(turn["codes"])] if heard else by_text[turn["text"]]
-            assert turn.keys() == {"codes" if heard else "text"}
-            assert reply == {"text": question.extra["answer"], "codes": spoken[reply["text"]]}
-        asked.append(row["turns"][-2])
-    assert [turn["codes"] for turn in asked if "codes" in turn] == [
-        question.extra["codes"] for question in questions
-    ]
-    assert sum("text" in turn for turn in asked) == len(questions) / 4
-    two = sum(len(row["turns"]) == 4 for row in dialogues)
-    assert 0.1 < two / len(questions) < 0.3
+    spoken = codes_of(answers)
+    grouped = groupby(questions, key=lambda one: one.extra.get("dialogue") or id(one))
+    talks = [list(turns) for _, turns in grouped]
+    aloud = [row["turns"] for row in dialogues if "codes" in row["turns"][0]]
+    written = [row["turns"] for row in dialogues if "text" in row["turns"][0]]
+    assert len(aloud) == len(talks) == 104
+    assert len(written) == len(talks) / 4
+    for turns, talk in [*zip(aloud, talks, strict=True), *zip(written, talks[::4], strict=True)]:
+        for turn, reply, question in zip(turns[::2], turns[1::2], talk, strict=True):
+            by_voice = {"codes": question.extra["codes"]}
+            assert turn in (by_voice, {"text": question.text})
+            style = question.extra.get("style")
+            expected = {"text": question.extra["answer"], "codes": spoken[said(question)]}
+            assert reply == {**expected, **({"style": style} if style else {})}
 
 
-def test_dialogues_follow_from_the_seed(
-    finetuning: list[Row],
-    questions: list[Utterance],
-    answers: list[Utterance],
-    heard: list[Utterance],
-) -> None:
-    assert list(dialogue_rows(questions, answers, heard)) == finetuning
-    assert list(dialogue_rows(questions, answers, heard, seed=1)) != finetuning
+def said(question: Utterance) -> tuple[str, str]:
+    """What the reply to a question says, and in which dialect."""
+    style = question.extra.get("style", ())
+    of_language = ("british", "scottish") if question.language == "en" else ("cantonese",)
+    dialects = [name for name in style if name in of_language]
+    return question.extra["answer"], "".join(dialects)
+
+
+def codes_of(answers: list[Utterance]) -> dict[tuple[str | None, str], Any]:
+    return {(one.text, one.extra["dialect"]): one.extra["codes"] for one in answers}
 
 
 def test_the_second_stage_goes_on_transcribing(

@@ -7,8 +7,9 @@ import pytest
 import soundfile
 
 import data_synth.speak
+from data_synth.corpus import answered
 from data_synth.speak import Line, speak
-from data_synth.speech_sets import unique_answers
+from data_synth.speech_sets import VoicesData, answers_to, cast, speak_voices
 from data_synth.tts import ASSISTANT, Espeak, Voice, trim
 from voiceglm.errors import SynthesisError
 from voiceglm.manifest import Utterance, read_manifest, read_samples
@@ -91,9 +92,38 @@ def test_what_is_said_follows_from_the_seed(tmp_path: Path) -> None:
     assert [u.text for u in longer[:3]] == [u.text for u in once[:3]], "whole packs do not change"
 
 
-def test_answers_are_spoken_once() -> None:
-    asked = [Utterance(Path("a.wav"), "q", extra={"answer": a}) for a in ("B.", "A.", "B.")]
-    assert unique_answers(asked) == ["B.", "A."]
+def test_answers_are_spoken_once_in_each_dialect() -> None:
+    asked = [
+        Utterance(Path("a.wav"), "q", extra={"answer": answer, "style": style})
+        for answer, style in (
+            ("B.", []),
+            ("A.", ["british", "fast_1"]),
+            ("B.", ["fast_1", "loud"]),
+            ("A.", ["british"]),
+            ("B.", ["scottish"]),
+        )
+    ]
+    found = [(line.text, line.extra["dialect"]) for line in answers_to(asked)]
+    assert found == [("B.", ""), ("A.", "british"), ("B.", "scottish")]
+
+
+def test_assistants_read_what_the_first_reads_at_her_pace(tmp_path: Path) -> None:
+    plain = [
+        answered("The capital of South Korea is Seoul, and that of Nepal is Kathmandu.", "en"),
+        answered("韩国的首都是首尔，尼泊尔的首都是加德满都。", "zh"),
+    ]
+    said = speak(
+        tmp_path / "plain", lambda n, _: plain[n], num_lines=2, sample_rate=22_050, seed=""
+    )
+    lengths = {one.text: one.num_samples or 0 for one in said}
+    data = VoicesData(lines=40, made_up=2, made_up_share=0.25)
+    spoken = speak_voices(tmp_path / "voices", data, plain)
+    assert [one.speaker for one in spoken[:10]] == ["voice_000", "voice_001"] * 5
+    assistants = spoken[10:]
+    assert {one.speaker for one in assistants} == set(cast())
+    for one in assistants:
+        assert plain[one.extra["plain"]].text == one.text
+        assert abs((one.num_samples or 0) / lengths[one.text] - 1) < 0.05, one.speaker
 
 
 def test_a_voice_that_is_not_there_is_named() -> None:
