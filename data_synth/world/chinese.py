@@ -100,7 +100,7 @@ def _answers(skill: str, *, follow_up: bool = False) -> dict[str, str]:
         cores = {kind: listed for kind, listed in part.items() if kind != "answer"}
         second = cores.pop("follow_ups", ())
         framed = _framed({"follow_ups": second} if follow_up else cores)
-        found |= dict.fromkeys(framed, part["answer"])
+        found |= {wording: part["answer"] for wording in framed}
     return found
 
 
@@ -161,7 +161,7 @@ def _run(rng: random.Random) -> range:
     first = rng.randint(0, _LARGEST - 5)
     if rng.random() < 0.5:
         first = rng.randint(0, 10)
-    return range(first, first + rng.randint(3, 10 if first <= 10 else 6))
+    return range(first, first + rng.randint(3, 10 if first <= 5 else 6))
 
 
 def _counting(rng: random.Random) -> dict[str, str]:
