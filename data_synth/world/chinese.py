@@ -10,11 +10,10 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from itertools import product
 from typing import Any
 
 from data_synth.number_words import cardinal
-from data_synth.world.exchange import Fill, Skill, World, read
+from data_synth.world.exchange import Fill, Skill, World, framed, read
 
 _LARGEST = 100  # of the numbers that are counted, added and compared
 _OPERATORS = ("加", "加", "减", "减", "乘")  # sums and differences are twice as many as products
@@ -40,7 +39,7 @@ def quantity(count: int, unit: str) -> str:
 
 
 def all_wordings(skill: str) -> tuple[str, ...]:
-    """Return every wording of a skill, no two of which sound alike.
+    """Return every wording of a skill.
 
     Raises:
         KeyError: If there is no such skill.
@@ -69,8 +68,8 @@ def memory() -> dict[str, dict[str, Any]]:
         name: {
             **thing,
             "values": thing["values"].split(),
-            "tell": list(_framed({"tells": thing["tell"]})),
-            "ask": list(_framed({"questions": thing["ask"]})),
+            "tell": framed(facts()["frames"], {"tells": thing["tell"]}),
+            "ask": framed(facts()["frames"], {"questions": thing["ask"]}),
         }
         for name, thing in facts()["memory"].items()
     }
@@ -95,24 +94,15 @@ def letters(text: str) -> str:
 @cache
 def _answers(skill: str, *, follow_up: bool = False) -> dict[str, str]:
     """Map each wording of a skill to its answer, with the slots of both open."""
+    frames = facts()["frames"]
     found: dict[str, str] = {}
     for part in facts()["skills"][skill]:
         cores = {kind: listed for kind, listed in part.items() if kind != "answer"}
         second = cores.pop("follow_ups", ())
-        framed = _framed({"follow_ups": second} if follow_up else cores)
-        found |= {wording: part["answer"] for wording in framed}
+        wordings = framed(frames, {"follow_ups": second} if follow_up else cores)
+        answer: str = part["answer"]
+        found |= dict.fromkeys(wordings, answer)
     return found
-
-
-def _framed(cores: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return each core in each frame of its kind; of those that sound alike, the first."""
-    frames = facts()["frames"]
-    found: dict[str, str] = {}
-    for kind, listed in cores.items():
-        for frame, core in product(frames[kind], listed):
-            wording = frame.replace("{core}", core)
-            found.setdefault(letters(wording), wording)
-    return tuple(found.values())
 
 
 def _fill(skill: str, follow_up: bool, rng: random.Random, wording: str) -> tuple[str, str]:
