@@ -206,7 +206,7 @@ ASSISTANT = Voice("en-us+f2", rate=160, pitch=45, pitch_range=45)
 
 ASSISTANTS = {
     "alice": ASSISTANT,
-    "bruno": Voice("en-us+m1", rate=160, pitch=30, pitch_range=45),
+    "bruno": Voice("en-us+m2", rate=160, pitch=60, pitch_range=45),
 }
 """Voices that a decoder of several is bundled with, by the names they are asked for; they speak at
 one pace, so that the codes of one fit the sound of the other."""

@@ -71,7 +71,7 @@ def sample_conversation(
     rng: random.Random, split: Split, language: Language = "en", turns: int = 0
 ) -> list[Turn]:
     """Draw a conversation; of so many turns, or of one to six if 0."""
-    worlds = {each: world(each) for each in LANGUAGES}
+    worlds: dict[Language, World] = {each: world(each) for each in LANGUAGES}
     return Talk(worlds, split, WEIGHTS).conversation(rng, language, turns)
 
 
