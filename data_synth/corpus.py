@@ -7,11 +7,11 @@ held-out voices, held-out wordings and sentences of its own.
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from data_synth.speak import Line
 from data_synth.tts import (
     ASSISTANT,
+    ASSISTANTS,
     Voice,
     held_out_voices,
     in_accent,
@@ -31,6 +31,7 @@ from data_synth.world.orders import sample_order
 
 DIALECTS: dict[Language, tuple[str, ...]] = {"en": ("british", "scottish"), "zh": ("cantonese",)}
 """Styles that are another accent or dialect of a language."""
+_FIRST = next(iter(ASSISTANTS))  # the assistant whose voice is the default
 
 
 def user_voice(rng: random.Random, split: Split, language: Language = "en") -> Voice:
@@ -112,14 +113,14 @@ def reply(rng: random.Random, language: Language = "en") -> Line:
     sentence = sample_sentence(rng, language)
     both = joined((answer, sentence), language)
     text = rng.choices((answer, sentence, both), weights=(6, 3, 1))[0]
-    return Line(text, in_accent(ASSISTANT, language), language=language)
+    return Line(text, in_accent(ASSISTANT, language), language=language, speaker=_FIRST)
 
 
 def answered(answer: str, language: Language, style: Sequence[str] = ()) -> Line:
     """Return what the assistant says, in the accent of a style; the rest of it is not spoken."""
     dialect = dialect_of(language, style)
     voice = in_accent(ASSISTANT, language, dialect)
-    return replace(Line(answer, voice, language=language), extra={"dialect": dialect})
+    return Line(answer, voice, {"dialect": dialect}, language, speaker=_FIRST)
 
 
 def dialect_of(language: Language, style: Sequence[str]) -> str:

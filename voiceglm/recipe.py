@@ -49,6 +49,8 @@ QUESTIONS = (*(f"questions_{language}" for language in LANGUAGES), "orders")
 READINGS = (*(f"readings_{language}" for language in LANGUAGES), "readings_yue")
 REPLIES = ("answers", "replies")
 """Sets of what users ask, what they read aloud, and what the assistant says."""
+FIRST_VOICE_CLIPS = 600
+"""Recordings of the first assistant in her own voice that the speaker encoder hears."""
 VOICE_CLIPS = 20
 """Recordings that a bundled voice is made from."""
 
@@ -197,7 +199,8 @@ def _speaker(run: Run) -> None:
     config, folder = run.config.speaker, run.folder / "speaker"
     if run.data.voices is None or config is None:
         return
-    speakers = divide(run.speech("voices"), config.held_out)
+    first = run.speech("replies")[:FIRST_VOICE_CLIPS]
+    speakers = divide(run.speech("voices") + first, config.held_out)
     encoder = train_speaker(speakers, config, folder / "train")
     encoder.save(folder / "model", replace=True)
 
