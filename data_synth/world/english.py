@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 from data_synth.number_words import cardinal
+from data_synth.world import orders
 from data_synth.world.exchange import Fill, Skill, World, framed, read
 
 _GREETINGS = tuple(
@@ -281,9 +282,10 @@ def _memory() -> dict[str, dict[str, Any]]:
 def world() -> World:
     """Return the world in English."""
     names = read("en_wordings.yaml")["follow_ups"]
+    skills = {name: Skill(partial(_wordings, name), fill) for name, fill in _FILLS.items()}
     return World(
         language="en",
-        skills={name: Skill(partial(_wordings, name), fill) for name, fill in _FILLS.items()},
+        skills={**skills, "orders": orders.skill()},
         follow_ups={name: Skill(partial(_follow_ups, name), _FILLS[name]) for name in names},
         memory=_memory(),
         sentence=lambda rng: capital(rng.choice(_SENTENCES)(rng)) + ".",
