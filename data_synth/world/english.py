@@ -7,7 +7,6 @@ from functools import cache, partial
 from typing import Any
 
 from data_synth.number_words import cardinal
-from data_synth.world import orders
 from data_synth.world.exchange import Fill, Skill, World, framed, read
 
 _GREETINGS = tuple(
@@ -282,10 +281,9 @@ def _memory() -> dict[str, dict[str, Any]]:
 def world() -> World:
     """Return the world in English."""
     names = read("en_wordings.yaml")["follow_ups"]
-    skills = {name: Skill(partial(_wordings, name), fill) for name, fill in _FILLS.items()}
     return World(
         language="en",
-        skills={**skills, "orders": orders.skill()},
+        skills={name: Skill(partial(_wordings, name), fill) for name, fill in _FILLS.items()},
         follow_ups={name: Skill(partial(_follow_ups, name), _FILLS[name]) for name in names},
         memory=_memory(),
         sentence=lambda rng: capital(rng.choice(_SENTENCES)(rng)) + ".",
