@@ -54,12 +54,17 @@ def order_clips(manifests: Iterable[Path], *, held_out: bool) -> list[Utterance]
     """
     clips = (clip for manifest in manifests for clip in read_manifest(manifest))
     return [
-        replace(
-            clip, extra={**clip.extra, "answer": reply_for(clip.extra["slots"]), "skill": "orders"}
-        )
+        replace(clip, extra={**clip.extra, "answer": _answer(clip), "skill": "orders"})
         for clip in clips
         if clip.path is not None and "slots" in clip.extra and is_held_out(clip) == held_out
     ]
+
+
+def _answer(order: Utterance) -> str:
+    try:
+        return reply_for(order.extra["slots"])
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{order.recording.name} is labelled with no order: {error}") from None
 
 
 def digit_clips(folder: Path, *, held_out: bool) -> list[Utterance]:

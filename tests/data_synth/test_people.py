@@ -85,6 +85,13 @@ def test_an_order_that_cannot_be_repeated_is_named(tmp_path: Path) -> None:
         order_clips([tmp_path / "m.jsonl"], held_out=side)
 
 
+def test_a_label_that_is_no_order_is_named(tmp_path: Path) -> None:
+    order = Utterance(tmp_path / "a.wav", None, extra={"slots": {"coffeeDrink": 3}})
+    write_manifest(tmp_path / "m.jsonl", [order])
+    with pytest.raises(ConfigError, match=r"a\.wav is labelled with no order"):
+        order_clips([tmp_path / "m.jsonl"], held_out=is_held_out(order))
+
+
 def test_a_folder_without_digits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no spoken digits: expected DIGIT_SPEAKER_INDEX"):
         digit_clips(tmp_path, held_out=False)
