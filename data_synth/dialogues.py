@@ -47,23 +47,23 @@ def dialogue_rows(
 ) -> Iterator[Row]:
     """Give the rows of the second stage: conversations of spoken questions and spoken replies.
 
-    One conversation in four is also held in writing. One recording in three of ``heard`` is to be
-    written down, or the model would forget how.
+    One conversation in four is also held in writing, where it is known what was said. One recording
+    in three of ``heard`` is to be written down, or the model would forget how.
 
     Args:
-        questions: With codes, those of a conversation in order and together; see
-            :func:`data_synth.corpus.conversations`.
+        questions: With codes and their ``answer``, those of a conversation in order and together;
+            see :func:`data_synth.corpus.conversations`. One without a ``dialogue`` stands alone.
         answers: Every right answer with codes, in each dialect it is asked for in.
         heard: Users' recordings with codes and text.
     """
     codes = _codes_of(answers)
-    talks = groupby(questions, key=lambda one: one.extra.get("dialogue") or id(one))
+    talks = groupby(enumerate(questions), key=lambda each: each[1].dialogue or each[0])
     for number, (_, turns) in enumerate(talks):
-        asked = list(turns)
+        asked = [question for _, question in turns]
         replies = [_reply(question, codes) for question in asked]
         spoken = ({"codes": question.extra["codes"]} for question in asked)
         yield {"kind": "dialogue", "turns": _by_turns(spoken, replies)}
-        if number % 4 == 0:
+        if number % 4 == 0 and all(question.text for question in asked):
             written = ({"text": question.text} for question in asked)
             yield {"kind": "dialogue", "turns": _by_turns(written, replies)}
     yield from map(_transcription, heard[::3])

@@ -6,15 +6,18 @@ Training and evaluation ask here, so that nobody who is measured was ever traine
 import hashlib
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from data_synth.world.english import number
+from data_synth.world.orders import reply_for
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, read_manifest
 
 MAX_SECONDS = 10.0
 LANGUAGES = ("en", "zh")
 _HELD_OUT_SHARE = 8  # one speaker in this many
+_HELD_OUT_ORDERS = 5  # one order in this many, whose speakers nobody named
 _HELD_OUT_SPEAKERS = ("nicolas", "p225")  # of the spoken digits, of VCTK
 _HELD_OUT_SETS = ("aishell_test_excerpt",)
 # The only speaker of hundreds of clips in a language that few speak here; others are measured.
@@ -41,6 +44,29 @@ def people(
     ]
 
 
+def order_clips(manifests: Iterable[Path], *, held_out: bool) -> list[Utterance]:
+    """Return people's orders of coffee on one side of the split, each with its ``answer``.
+
+    An order is a recording with ``slots``, whatever was said; nobody wrote that down.
+
+    Raises:
+        ConfigError: If a manifest cannot be read, or an order in it cannot be repeated.
+    """
+    clips = (clip for manifest in manifests for clip in read_manifest(manifest))
+    return [
+        replace(clip, extra={**clip.extra, "answer": _answer(clip), "skill": "orders"})
+        for clip in clips
+        if clip.path is not None and "slots" in clip.extra and is_held_out(clip) == held_out
+    ]
+
+
+def _answer(order: Utterance) -> str:
+    try:
+        return reply_for(order.extra["slots"])
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{order.recording.name} is labelled with no order: {error}") from None
+
+
 def digit_clips(folder: Path, *, held_out: bool) -> list[Utterance]:
     """Return the English digits that people of one side of the split say, one a recording.
 
@@ -65,14 +91,20 @@ def digit_clips(folder: Path, *, held_out: bool) -> list[Utterance]:
 def is_held_out(clip: Utterance) -> bool:
     """Say whether a recording is kept for evaluation: a fixed rule on who speaks.
 
-    Where nobody says who speaks, a clip is its own speaker.
+    Where nobody says who speaks, a clip is its own speaker; of orders one in five is held out.
     """
+    if "slots" in clip.extra:  # by the name alone, the same in every format they are published in
+        return _place(clip.recording.stem) % _HELD_OUT_ORDERS == 0
     if clip.speaker in _TRAINED_SPEAKERS:
         return False
     if clip.speaker in _HELD_OUT_SPEAKERS or clip.extra.get("set") in _HELD_OUT_SETS:
         return True
     who = clip.speaker or clip.recording.name
-    return hashlib.sha256(who.encode()).digest()[0] % _HELD_OUT_SHARE == 0
+    return _place(who) % _HELD_OUT_SHARE == 0
+
+
+def _place(name: str) -> int:
+    return hashlib.sha256(name.encode()).digest()[0]
 
 
 def _is_usable(clip: Utterance) -> bool:

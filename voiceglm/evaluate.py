@@ -3,6 +3,7 @@
 Every figure comes with the raw rows it was computed from.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.interleave import TEXT_ONLY
 from voiceglm.language_model import Sampling, VoiceLM
 from voiceglm.manifest import Utterance, read_samples
+from voiceglm.scripts import HAN
 
 Row = Mapping[str, Any]
 RATE = 16_000  # hertz, what recognizers hear
@@ -106,9 +108,15 @@ def conversations(
     for question in tqdm(questions, desc="ask", unit="question"):
         samples = read_samples(question, RATE)
         asked, answered = _facts(question), ask(open_chat(), recognizer, samples, seed=seed)
-        right = plain(answered["reply"]) == plain(asked["answer"])
+        right = _same(answered["reply"], asked["answer"])
         rows.append({**answered, **asked, "right": right})
     return rows
+
+
+def _same(reply: str, answer: str) -> bool:
+    """Say whether a reply is the right one, case and punctuation aside."""
+    language = "zh" if re.search(f"[{HAN}]", answer) else "en"
+    return plain(reply, language) == plain(answer, language)
 
 
 def _facts(question: Utterance) -> Row:

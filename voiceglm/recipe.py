@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 
+from data_synth.asked import encode_people, speak_answers
 from data_synth.codes import encode_set, lent_codes
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
 from data_synth.joined import digit_sequences, write_noises
-from data_synth.people import digit_clips, people
+from data_synth.people import digit_clips, order_clips, people
 from data_synth.speak import speak
 from data_synth.speech_sets import USER_RATE, DataConfig, speak_sets
 from data_synth.text_to_token import spoken_span, train_text_to_token, write_pairs
@@ -88,9 +89,12 @@ class Run:
 
     def heard(self) -> list[Utterance]:
         """Return all that the tokenizer learns to hear."""
+        return self.speech(*QUESTIONS, *READINGS) + self.people() + self.said_digits()
+
+    def said_digits(self) -> list[Utterance]:
+        """Return digits in a row that people say, if they were given."""
         digits = self.folder / "people" / "digits" / "manifest.jsonl"
-        spoken = self.speech(*QUESTIONS, *READINGS) + self.people()
-        return spoken + (read_manifest(digits) if digits.exists() else [])
+        return read_manifest(digits) if digits.exists() else []
 
     def sounds(self) -> Path:
         """Return the manifest of what speech is disturbed with."""
@@ -177,6 +181,17 @@ def _codes(run: Run) -> None:
         write_manifest(folder / "voices.jsonl", coded)
 
 
+def _asked(run: Run) -> None:
+    """Encode what people ask and read, and what the assistant says to it."""
+    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    folder, sounds = run.folder / "codes", Sounds(noises=find_sounds(run.sounds()))
+    asked = order_clips(run.recordings, held_out=False) + run.said_digits()
+    encode_people(tokenizer, asked, folder / "people.jsonl", sounds=sounds)
+    encode_people(tokenizer, run.people(), folder / "people_readings.jsonl", sounds=sounds)
+    answers = speak_answers(run.folder / "people" / "answers", asked, run.speech("answers"))
+    encode_set(tokenizer, answers, folder / "people_answers.jsonl")
+
+
 def _vocoder(run: Run) -> None:
     config, folder = run.config.vocoder, run.folder / "vocoder"
     manifest = folder / "spoken.jsonl"
@@ -233,6 +248,8 @@ def _rows(run: Run) -> None:
     folder = run.folder / "rows"
     sets = (QUESTIONS, ("answers",), READINGS, ("replies",))
     questions, answers, readings, replies = (run.codes(*names) for names in sets)
+    asked, answers = run.codes("people"), answers + run.codes("people_answers")
+    readings = readings + run.codes("people_readings") + [one for one in asked if one.text]
     texts = [row.text or "" for row in (*questions, *answers, *readings, *replies)]
     wire = [*PromptFormat().texts()] * 100  # so that the fixed texts cost few ids
     text_tokenizer = train_text_tokenizer(
@@ -244,7 +261,7 @@ def _rows(run: Run) -> None:
         return len(text_tokenizer.encode(text).ids)
 
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
-    dialogues = dialogue_rows(questions, answers, questions + readings)
+    dialogues = dialogue_rows(questions + asked, answers, questions + readings)
     rows = {"pretraining": pretraining, "dialogues": dialogues}
     left_out = {
         name: write_rows(folder / f"{name}.jsonl", part, count_ids) for name, part in rows.items()
@@ -345,6 +362,7 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
     "tokenizer": _tokenizer,
     "recognizer": _recognizer,
     "codes": _codes,
+    "asked": _asked,
     "vocoder": _vocoder,
     "speaker": _speaker,
     "flow": _flow,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from data_synth.people import people
+from data_synth.people import LANGUAGES, people
 from decoder.voice import DEFAULT
 from tokenizer.model import SpeechTokenizer
 from voiceglm import evaluate
@@ -128,14 +128,14 @@ def _listening(
         yield Figure(what=f"wrong {title}", value=error.percent, unit="%", bar=bar)
     used = evaluate.codes_used(tokenizer, readings + questions)
     yield Figure(what="codebook in use", value=used, unit="%", bar="at least 60")
-    clips = people(what.recordings, held_out=True)
-    if clips:
-        rows = evaluate.transcripts(tokenizer, clips, title="people")
-        _keep(what, "people", rows)
-        error = character_errors(rows)
-        yield Figure(
-            what="wrong characters, people never trained on", value=error.percent, unit="%"
-        )
+    for language in LANGUAGES:
+        clips = people(what.recordings, held_out=True, languages=[language])
+        if clips:
+            rows = evaluate.transcripts(tokenizer, clips, title=f"people, {language}")
+            _keep(what, f"people_{language}", rows)
+            error = character_errors(rows, language=language)
+            title = f"wrong characters, people never trained on, {language}"
+            yield Figure(what=title, value=error.percent, unit="%")
 
 
 def _speed(chat: VoiceChat, question: Utterance) -> Iterable[Figure]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from data_synth.world.exchange import Skill, Split, of_side, read
+from data_synth.world.exchange import Split, of_side, read
 from voiceglm.errors import ConfigError
 
 DRINK = "coffeeDrink"
@@ -33,20 +33,14 @@ class CoffeeOrder:
     wording: str
 
 
-def skill() -> Skill:
-    """Return orders as a skill of the world."""
-    return Skill(wordings, fill)
-
-
 def sample_order(rng: random.Random, split: Split) -> CoffeeOrder:
     """Draw an order of one side of the split."""
-    return _order(rng, rng.choice(of_side(wordings(), split)))
-
-
-def fill(rng: random.Random, wording: str) -> tuple[str, str]:
-    """Fill the slots of a wording: the order as it is said, and the reply."""
-    order = _order(rng, wording)
-    return order.question, order.reply
+    wording = rng.choice(of_side(wordings(), split))
+    asked = re.findall(r"\{(\w+)\}", wording)
+    slots = {name: _value(rng, name) for name in asked}
+    said = wording.format(**slots)
+    said = re.sub(r"a\(n\) (?=[aeiou])", "an ", said).replace("a(n)", "a")
+    return CoffeeOrder(said, reply_for(slots), slots, wording)
 
 
 def reply_for(slots: Mapping[str, str]) -> str:
@@ -85,14 +79,6 @@ def wordings() -> tuple[str, ...]:
     while len(found) < _WORDINGS:
         found[_wording(rng)] = None
     return tuple(found)
-
-
-def _order(rng: random.Random, wording: str) -> CoffeeOrder:
-    asked = re.findall(r"\{(\w+)\}", wording)
-    slots = {name: _value(rng, name) for name in asked}
-    said = wording.format(**slots)
-    said = re.sub(r"a\(n\) (?=[aeiou])", "an ", said).replace("a(n)", "a")
-    return CoffeeOrder(said, reply_for(slots), slots, wording)
 
 
 def _value(rng: random.Random, name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from data_synth import corpus
 from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_rows
 from data_synth.speech_sets import answers_to
-from voiceglm.manifest import Utterance
+from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import IGNORED, PromptFormat, PromptWriter
 from voiceglm.text_tokenizer import train_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
@@ -29,15 +29,18 @@ def recording(text: str, codes: range, rng: random.Random, **extra: Any) -> Utte
 
 
 @pytest.fixture(scope="module")
-def questions() -> list[Utterance]:
-    """A hundred conversations, and four orders, which are none."""
+def questions(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    """A hundred conversations, and four orders, which are none, as a manifest gives them."""
     rng = random.Random(0)
     talks = corpus.conversations(rng, "train", "en", 100)
     lines = [line for talk in talks for line in talk] + [corpus.order(rng, "train")] * 4
-    return [
+    drawn = [
         replace(recording(line.text, QUESTION, rng, **line.extra), language=line.language)
         for line in lines
     ]
+    manifest = tmp_path_factory.mktemp("questions") / "m.jsonl"
+    write_manifest(manifest, drawn)
+    return read_manifest(manifest)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +139,7 @@ def test_conversations_stay_whole(
     dialogues: list[Row], questions: list[Utterance], answers: list[Utterance]
 ) -> None:
     spoken = codes_of(answers)
-    grouped = groupby(questions, key=lambda one: one.extra.get("dialogue") or id(one))
+    grouped = groupby(questions, key=lambda one: one.dialogue or id(one))
     talks = [list(turns) for _, turns in grouped]
     aloud = [row["turns"] for row in dialogues if "codes" in row["turns"][0]]
     written = [row["turns"] for row in dialogues if "text" in row["turns"][0]]
@@ -149,6 +152,14 @@ def test_conversations_stay_whole(
             style = question.extra.get("style")
             expected = {"text": question.extra["answer"], "codes": spoken[said(question)]}
             assert reply == {**expected, **({"style": style} if style else {})}
+
+
+def test_what_nobody_wrote_down_is_asked_in_speech_alone(
+    questions: list[Utterance], answers: list[Utterance]
+) -> None:
+    orders = [replace(question, text=None) for question in questions[-4:]]
+    rows = list(dialogue_rows(orders, answers, []))
+    assert [list(row["turns"][0]) for row in rows] == [["codes"]] * 4
 
 
 def said(question: Utterance) -> tuple[str, str]:

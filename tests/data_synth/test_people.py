@@ -1,10 +1,11 @@
 """Which recordings of people are used, and on which side."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from data_synth.people import digit_clips, is_held_out, people
+from data_synth.people import digit_clips, is_held_out, order_clips, people
 from voiceglm.errors import ConfigError
 from voiceglm.manifest import Utterance, write_manifest
 
@@ -60,6 +61,35 @@ def test_digits_are_read_off_the_names_of_their_files(tmp_path: Path) -> None:
         ("seven", "george", "en"),
     ]
     assert [(clip.text, clip.speaker) for clip in measured] == [("three", "nicolas")]
+
+
+def test_orders_have_an_answer_and_one_in_five_is_held_out(tmp_path: Path) -> None:
+    orders = [
+        Utterance(tmp_path / f"{n}.flac", None, extra={"slots": {"coffeeDrink": " latte"}})
+        for n in range(400)
+    ]
+    write_manifest(tmp_path / "m.jsonl", [*orders, Utterance(tmp_path / "a.wav", "hello")])
+    trained, measured = (order_clips([tmp_path / "m.jsonl"], held_out=s) for s in (False, True))
+    assert len(trained) + len(measured) == 400
+    assert 50 <= len(measured) <= 110
+    assert {order.extra["answer"] for order in trained} == {"One latte."}
+    other_format = replace(measured[0], path=measured[0].recording.with_suffix(".wav"))
+    assert is_held_out(other_format)
+
+
+def test_an_order_that_cannot_be_repeated_is_named(tmp_path: Path) -> None:
+    order = Utterance(tmp_path / "a.wav", None, extra={"slots": {"size": "small"}})
+    write_manifest(tmp_path / "m.jsonl", [order])
+    side = is_held_out(order)
+    with pytest.raises(ConfigError, match="cannot be repeated: there is no coffeeDrink"):
+        order_clips([tmp_path / "m.jsonl"], held_out=side)
+
+
+def test_a_label_that_is_no_order_is_named(tmp_path: Path) -> None:
+    order = Utterance(tmp_path / "a.wav", None, extra={"slots": {"coffeeDrink": 3}})
+    write_manifest(tmp_path / "m.jsonl", [order])
+    with pytest.raises(ConfigError, match=r"a\.wav is labelled with no order"):
+        order_clips([tmp_path / "m.jsonl"], held_out=is_held_out(order))
 
 
 def test_a_folder_without_digits_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The measures: known errors give known rates, and a conversation is marked by its text."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_a_conversation_is_marked_by_its_text(question: Utterance) -> None:
     assert accuracy_by_skill(rows) == {"colours": 100.0, "days": 0.0}
     assert rows[0]["heard"] == "the sky is blue"
     assert rows[0]["audio_seconds"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply", "right"),
+    [
+        ("你好。", "你好", True),
+        ("你好。", "再见。", False),
+        ("你好。", "The sky is blue.", False),
+        ("The sky is blue.", "天是蓝的。", False),
+    ],
+)
+def test_a_reply_is_right_in_its_language(
+    question: Utterance, answer: str, reply: str, right: bool
+) -> None:
+    class Says(Parrot):
+        def reply(self, question: Tensor, *, seed: int = 0) -> Iterator[Event]:
+            yield TextDelta(reply, (1,))
+
+    asked = replace(question, extra={"answer": answer, "skill": "greeting"}, language="zh")
+    (row,) = conversations(Says, None, [asked])  # type: ignore[arg-type]
+    assert row["right"] is right
 
 
 def test_transcripts_keep_both_sides(question: Utterance) -> None:

@@ -12,7 +12,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.files import checksums
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.pretrained import load_chat
-from voiceglm.recipe import STAGES, Run, run_recipe
+from voiceglm.recipe import QUESTIONS, READINGS, STAGES, Run, run_recipe
 from voiceglm.recipe_config import load_recipe
 
 pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
@@ -62,15 +62,17 @@ def test_finished_stages_are_not_run_again(finished: Path) -> None:
 
 
 def test_people_are_heard_and_disturb(tmp_path: Path) -> None:
-    """People of the recipe's language are learned, digits too; noise is theirs and given."""
+    """People are learned who speak a language of the recipe; noise is theirs, and that given."""
     for name in ("clip", "7_george_0", "7_nicolas_0", "noise"):
         save_audio(tmp_path / f"{name}.wav", torch.rand(4_000) - 0.5, 16_000)
     clip = Utterance(tmp_path / "clip.wav", "hello")
     chinese = Utterance(tmp_path / "clip.wav", "你好", language="zh")
-    write_manifest(tmp_path / "people.jsonl", [clip, chinese])
-    for name in ("questions", "readings"):
+    german = Utterance(tmp_path / "clip.wav", "hallo", language="de")
+    write_manifest(tmp_path / "people.jsonl", [clip, chinese, german])
+    for name in (*QUESTIONS, *READINGS):
         (tmp_path / "run" / "speech" / name).mkdir(parents=True)
-        write_manifest(tmp_path / "run" / "speech" / name / "manifest.jsonl", [clip])
+        said = [clip] if name.endswith("_en") else []
+        write_manifest(tmp_path / "run" / "speech" / name / "manifest.jsonl", said)
     write_manifest(tmp_path / "noise.jsonl", [Utterance(tmp_path / "noise.wav", None)])
     recipe = load_recipe("nano-smoke", ["data.digit_sequences=12"])
     run = Run(
@@ -82,9 +84,9 @@ def test_people_are_heard_and_disturb(tmp_path: Path) -> None:
     )
     run_recipe(run, ["people"])
     heard = run.heard()
-    assert [one.text for one in heard[:3]] == ["hello"] * 3
-    assert {one.speaker for one in heard[3:]} == {"george"}
-    assert len(heard[3:]) == 12
+    assert [one.text for one in heard[:4]] == ["hello"] * 3 + ["你好"]
+    assert {one.speaker for one in heard[4:]} == {"george"}
+    assert len(heard[4:]) == 12
     noises = {one.recording.name for one in read_manifest(run.sounds())}
     assert noises == {"pack_0000.wav", "noise.wav"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceglm.commands.options import (
+    add_digits_argument,
     add_model_arguments,
     add_recordings_argument,
     add_voice_arguments,
@@ -16,7 +17,16 @@ from voiceglm.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TABLES = ("codes", "reconstruction", "spoken-lm", "spoken-qa", "reply", "style", "intent")
+TABLES = (
+    "codes",
+    "reconstruction",
+    "spoken-lm",
+    "spoken-qa",
+    "reply",
+    "style",
+    "intent",
+    "people",
+)
 SUMMARY = "nano"  # the figures of docs/nano.md, with what they must reach
 ALL = "all"
 
@@ -68,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=positive, default=300, help="compared of each set")
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
     add_recordings_argument(parser)
+    add_digits_argument(parser)
     add_voice_arguments(parser)
 
 
@@ -97,11 +108,12 @@ def _check_inputs(args: argparse.Namespace) -> None:
     """
     from voiceglm.errors import ConfigError
 
-    for path in (*args.manifest, *args.noise):
+    for path in (*args.manifest, *args.noise, *args.recordings):
         if not path.is_file():
             raise ConfigError(f"no such file: {path}")
-    if args.data is not None and not args.data.is_dir():
-        raise ConfigError(f"no such folder: {args.data}")
+    for path in (args.data, args.digits):
+        if path is not None and not path.is_dir():
+            raise ConfigError(f"no such folder: {path}")
 
 
 def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str]":
@@ -123,6 +135,8 @@ def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str
             data=args.data,
             manifests=tuple(args.manifest),
             noises=tuple(args.noise),
+            recordings=tuple(args.recordings),
+            digits=args.digits,
             recognizer=args.recognizer,
             device=args.device,
             voice=args.voice,

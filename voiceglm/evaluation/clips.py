@@ -11,6 +11,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from data_synth.intake import Intake
 from data_synth.layouts import convert
+from data_synth.people import people
 from voiceglm.error_rate import ErrorRate, character_errors, word_errors
 from voiceglm.errors import DependencyError
 from voiceglm.evaluation import nano_world
@@ -23,6 +24,9 @@ NORMALIZATION = (
     "after Whisper's English normalizer (without its table of British spellings); Chinese in "
     "characters, without blanks and punctuation."
 )
+
+
+PEOPLE = "people never trained on"
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,11 @@ def clip_sets(subject: Subject) -> tuple[list[ClipSet], list[Skipped]]:
             sets.append(ClipSet(corpus.name, clips, corpus.name))
         if not clips or intake.rejected:
             skipped.append(Skipped(corpus.name, _what_was_left(found, intake)))
+    sets += _of_people(subject)
+    if not subject.settings.recordings:
+        skipped.append(Skipped(PEOPLE, "no --recordings were given"))
     for manifest in subject.settings.manifests:
-        read = _of_manifest(subject, manifest)
+        read = _by_language(subject, read_manifest(manifest), manifest.parent.name or manifest.stem)
         sets += read
         if not read:
             skipped.append(Skipped(str(manifest.name), "no recording in it has a transcript"))
@@ -126,16 +133,19 @@ def absent(data: Path | None, names: Sequence[str]) -> str:
     return f"none of {', '.join(names)} under {data}"
 
 
-def _of_manifest(subject: Subject, manifest: Path) -> list[ClipSet]:
-    """Return the sets of a manifest, one a language."""
+def _of_people(subject: Subject) -> list[ClipSet]:
+    return _by_language(subject, people(subject.settings.recordings, held_out=True), PEOPLE)
+
+
+def _by_language(subject: Subject, clips: Iterable[Utterance], name: str) -> list[ClipSet]:
+    """Return recordings that have a transcript as sets, one a language."""
     by_language: dict[str, list[Utterance]] = {}
-    for clip in read_manifest(manifest):
+    for clip in clips:
         if clip.path is not None and clip.text:
             by_language.setdefault(clip.language, []).append(clip)
-    name, count = manifest.parent.name or manifest.stem, subject.settings.num_readings
     return [
-        ClipSet(f"{name}, {language}", subject.chosen(clips, count))
-        for language, clips in sorted(by_language.items())
+        ClipSet(f"{name}, {language}", subject.chosen(found, subject.settings.num_readings))
+        for language, found in sorted(by_language.items())
     ]
 
 

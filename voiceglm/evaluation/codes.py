@@ -40,7 +40,7 @@ def measure(subject: Subject) -> Table:
         OutputError: If rows cannot be written.
     """
     sets, skipped = clip_sets(subject)
-    readers, unreadable = _readers(subject)
+    readers, unreadable = readers_of(subject)
     figures: list[Figure] = []
     for clips in sets:
         rows = [_row(subject, readers, clip) for clip in tqdm(clips.clips, desc=clips.name)]
@@ -83,7 +83,7 @@ def codebook_use(codes: Iterable[Sequence[int]], num_codes: int) -> dict[str, fl
 Read = Callable[[Any], str]  # (num_samples,) at RATE -> words
 
 
-def _readers(subject: Subject) -> tuple[dict[str, Read], list[Skipped]]:
+def readers_of(subject: Subject) -> tuple[dict[str, Read], list[Skipped]]:
     """Return who can read, and who cannot and why."""
     readers: dict[str, Read] = {}
     skipped = []

@@ -6,14 +6,23 @@ from datetime import UTC, datetime
 
 import torch
 
-from voiceglm.evaluation import codes, intent, reconstruction, reply, spoken_lm, spoken_qa, style
+from voiceglm.evaluation import (
+    codes,
+    intent,
+    people,
+    reconstruction,
+    reply,
+    spoken_lm,
+    spoken_qa,
+    style,
+)
 from voiceglm.evaluation.subject import Settings, Subject, load_subject
 from voiceglm.evaluation.tables import Circumstances, Table, keep_table
 from voiceglm.report import commit
 
 TABLES: dict[str, Callable[[Subject], Table]] = {
     module.NAME: module.measure
-    for module in (codes, reconstruction, spoken_lm, spoken_qa, reply, style, intent)
+    for module in (codes, reconstruction, spoken_lm, spoken_qa, reply, style, intent, people)
 }
 """What measures each table."""
 

@@ -39,6 +39,8 @@ class Settings:
     data: Path | None = None  # under which public sets are looked for
     manifests: tuple[Path, ...] = ()
     noises: tuple[Path, ...] = ()
+    recordings: tuple[Path, ...] = ()  # manifests of people, partly trained on
+    digits: Path | None = None  # folder of people's spoken digits, partly trained on
     recognizer: str = ""  # a folder; that of the run by default
     device: str = "cpu"
     voice: str = DEFAULT

@@ -54,7 +54,28 @@ def test_of_aishell_only_the_test_part_is_measured(data: Path, tmp_path: Path) -
 def test_without_data_the_nano_world_is_left(tmp_path: Path) -> None:
     sets, skipped = clip_sets(subject(tmp_path))
     assert [len(clips.clips) for clips in sets] == [3]
-    assert {each.reason for each in skipped} == {"no --data folder was given"}
+    given = {"no --data folder was given", "no --recordings were given"}
+    assert {each.reason for each in skipped} == given
+
+
+def test_of_people_only_those_never_trained_on_are_measured(tmp_path: Path) -> None:
+    """Of digits' speakers, nicolas; of a set that is held out, everybody."""
+    record(tmp_path / "a.wav")
+    held_out = {"set": "aishell_test_excerpt"}
+    clips = [
+        Utterance(tmp_path / "a.wav", "two", speaker="nicolas"),
+        Utterance(tmp_path / "a.wav", "three", speaker="S0150"),
+        Utterance(tmp_path / "a.wav", "二", speaker="A", language="zh", extra=held_out),
+        Utterance(tmp_path / "a.wav", "三", speaker="S0150", language="zh"),
+    ]
+    write_manifest(tmp_path / "m.jsonl", clips)
+    sets, skipped = clip_sets(subject(tmp_path / "out", recordings=(tmp_path / "m.jsonl",)))
+    found = {one.name: ([clip.text for clip in one.clips], one.unit) for one in sets[1:]}
+    assert found == {
+        "people never trained on, en": (["two"], "words"),
+        "people never trained on, zh": (["二"], "characters"),
+    }
+    assert "people never trained on" not in {each.what for each in skipped}
 
 
 def test_a_manifest_is_a_set_a_language(tmp_path: Path) -> None:

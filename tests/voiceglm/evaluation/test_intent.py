@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from data_synth.people import order_clips
 from tests.voiceglm.evaluation.tiny import figure, reasons, record, rows, scripted
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluation.intent import RATIOS_DB, measure, mix
@@ -19,6 +20,7 @@ from voiceglm.evaluation.orders import (
     read_orders,
     vocabulary,
 )
+from voiceglm.evaluation.published import published
 from voiceglm.manifest import Utterance, write_manifest
 
 LABEL = Order(ORDER, {"coffeeDrink": "iced coffee", "milkAmount": " soy milk"})
@@ -159,6 +161,44 @@ def test_every_condition_is_asked_and_scored(tmp_path: Path) -> None:
     kept = rows(tmp_path / "intent" / "orders.jsonl")
     assert len(kept) == 2 * (1 + len(RATIOS_DB))
     assert kept[0]["understood"] == {"coffeeDrink": "latte", "milkAmount": "soy milk"}
+
+
+def test_orders_that_were_trained_on_are_left_out_wherever_they_lie(tmp_path: Path) -> None:
+    """In the benchmark's folder, too, where they have another format; each is asked once."""
+    labels = {f"{number}.wav": ORDERS["a.wav"] for number in range(12)}
+    benchmark(tmp_path / "data" / "barista", labels)
+    clips = [
+        Utterance(
+            record(tmp_path / f"{number}.flac"), None, extra={"intent": ORDER, "slots": slots}
+        )
+        for number, slots in enumerate(list(labels.values())[:10])
+    ]
+    manifest = tmp_path / "m.jsonl"
+    write_manifest(manifest, clips)
+    trained = {clip.recording.stem for clip in order_clips([manifest], held_out=False)}
+    assert 0 < len(trained) < 10
+    asked = scripted(
+        tmp_path, lambda _: "", data=tmp_path / "data", recordings=(manifest,), num_questions=99
+    )
+    table = measure(asked)
+    assert figure(table, "orders understood", "clean").count == 12 - len(trained)
+    assert reasons(table)[f"{len(trained)} orders"] == "they may have been trained on"
+    kept = {Path(row["recording"]).stem for row in rows(tmp_path / "intent" / "orders.jsonl")}
+    assert not kept & trained
+
+
+def test_every_ratio_stands_beside_what_was_published(tmp_path: Path) -> None:
+    benchmark(tmp_path / "data" / "barista", ORDERS)
+    table = measure(scripted(tmp_path, lambda _: "One mocha.", data=tmp_path / "data"))
+    found = published("intent")
+    assert found
+    ours = {each.column for each in table.figures if each.column}
+    assert ours == {name for name in found.columns if "clean" in name or "kitchen" in name}
+    assert len(ours) == 2 + len(RATIOS_DB)
+    for values in found.rows.values():
+        ratios = [values[found.columns.index(f"kitchen {db} dB")] for db in RATIOS_DB]
+        mean = values[found.columns.index("kitchen")]
+        assert sum(ratios) / len(ratios) == pytest.approx(mean, abs=0.6), "rounded to percents"
 
 
 def test_without_orders_the_table_says_so(tmp_path: Path) -> None:
