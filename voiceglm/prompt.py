@@ -315,9 +315,9 @@ class PromptWriter:
 
 
 def _style(reply: Mapping[str, Any]) -> Sequence[str]:
-    """Return the style of a row's reply; a name alone would be read letter by letter."""
+    """Return the style of a row's reply; a text would be read letter by letter."""
     style = reply.get("style", ())
-    if isinstance(style, str):
+    if not isinstance(style, list | tuple):
         raise ConfigError(f"style of a training row must be a list of names, got {style!r}")
     return style
 

@@ -321,34 +321,35 @@ def _model(run: Run) -> None:
 def _write_voices(run: Run, decoder: SpeechDecoder, folder: Path) -> None:
     """Put the assistants' voices, and what hears others, into a model's folder.
 
-    An assistant's tones are those of which there are recordings: their speaker is ``NAME/TONE``.
-    The first assistant is also the voice that speaks if none is asked for.
+    The first assistant says every reply, and is the voice that speaks if none is asked for. Tones
+    are those of which there are recordings: their speaker is ``NAME/TONE``.
     """
     encoder = SpeakerEncoder.from_pretrained(run.folder / "speaker" / "model")
     encoder.save(folder / PART)
     (folder / FOLDER).mkdir()
     rate = decoder.sample_rate
-    spoken = run.speech("voices")
-    speakers = {one.speaker for one in spoken}
-    for number, name in enumerate(ASSISTANTS):
-        tones = [tone for tone in TONES if f"{name}/{tone}" in speakers]
+    first, *_ = ASSISTANTS
+    spoken: dict[str | None, list[Utterance]] = {first: run.speech("replies")}
+    for one in run.speech("voices"):
+        spoken.setdefault(one.speaker, []).append(one)
+    for name in ASSISTANTS:
+        tones = {tone: spoken[f"{name}/{tone}"] for tone in TONES if f"{name}/{tone}" in spoken}
         voice = make_voice(
             name,
-            _clips_of(name, spoken, rate),
+            _clips(spoken.get(name, []), rate),
             encoder,
             sample_rate=rate,
             decoder=decoder.fingerprint,
-            tones={tone: _clips_of(f"{name}/{tone}", spoken, rate) for tone in tones},
+            tones={tone: _clips(own, rate) for tone, own in tones.items()},
         )
         write_voice(voice, folder / FOLDER)
-        if number == 0:
+        if name == first:
             write_voice(replace(voice, name=DEFAULT), folder / FOLDER)
 
 
-def _clips_of(speaker: str, spoken: Sequence[Utterance], rate: int) -> list[Recording]:
+def _clips(spoken: Sequence[Utterance], rate: int) -> list[Recording]:
     """Return the recordings at ``rate`` hertz that a voice is made from."""
-    own = (one for one in spoken if one.speaker == speaker)
-    clips = (Recording(str(one.path), read_samples(one, rate), rate) for one in own)
+    clips = (Recording(str(one.path), read_samples(one, rate), rate) for one in spoken)
     return list(islice((clip for clip in clips if clip.seconds >= MIN_SECONDS), VOICE_CLIPS))
 
 

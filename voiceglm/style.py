@@ -14,7 +14,6 @@ was forgotten goes on as it was.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from voiceglm.errors import ConfigError
 
@@ -70,14 +69,17 @@ class Style:
             if name and _PARTS.get(name) != part:
                 raise ConfigError(f"{name!r} is no {part} of a style; known: {_known(part)}")
 
-    @classmethod
-    def of(cls, names: Iterable[str]) -> "Style":
+    @staticmethod
+    def of(names: Iterable[str]) -> "Style":
         """Return the style of some names; of two names of one part the later.
 
         Raises:
             ConfigError: If a name is unknown.
         """
-        return reduce(cls.changed, names, cls())
+        style = Style()
+        for name in names:
+            style = style.changed(name)
+        return style
 
     def changed(self, wish: str) -> "Style":
         """Return the style after a wish, whose level is not added to an earlier one.
