@@ -103,8 +103,9 @@ def measure(subject: Subject) -> Table:
             "A wish and two questions in one conversation, each reply against the one to the same"
             " question without a wish; the wish in a wording that was not trained on. Rate: letters"
             " or characters a second between the first and the last sound, right within 15 % of"
-            " the asked one and nearer to it than to no change. High and low: the median F0 has moved"
-            " half a semitone or more in the asked direction. Cheerful and sad: so, and the range of F0 is wider or narrower."
+            " the asked one and nearer to it than to no change. High and low: the median F0 has"
+            " moved half a semitone or more in the asked direction. Cheerful and sad: so, and the"
+            " range of F0 is wider or narrower."
             " Loudness: the level of what is no pause has moved a decibel or more in the asked"
             " direction. Whisper: the share of voiced frames has fallen by ten points or more.",
             "Kept: the reply to the second question is right as well. Chosen: the model says that"
