@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from decoder.model import shared_decoder
 from decoder.streaming import StreamConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import resample
@@ -51,7 +52,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     chat = load_chat(args.model)
-    model, decoder, config = chat.model, chat.decoder, StreamConfig()
+    model, decoder, config = chat.model, shared_decoder(chat.decoder), StreamConfig()
     assert isinstance(model, VoiceLM)
     recognizer = SpeechTokenizer.from_pretrained(args.run / "recognizer" / "model")
     rate, vocabulary = decoder.sample_rate, model.vocabulary

@@ -110,7 +110,8 @@ def _replies(row: Row) -> Sequence[Row]:
 
 
 def _keeps_ahead(reply: Row, count_ids: Callable[[str], int]) -> bool:
-    return keeps_ahead(count_ids(reply["text"]), len(reply["codes"]), REPLY)
+    num_written = len(reply.get("style", ())) + count_ids(reply["text"])
+    return keeps_ahead(num_written, len(reply["codes"]), REPLY)
 
 
 def _interleaved(questions: Sequence[Utterance], codes: Mapping[Said, Any]) -> Iterator[Row]:

@@ -19,11 +19,13 @@ from decoder.config import DecoderConfig
 from decoder.convert import is_released, read_released
 from decoder.flow_model import FlowModel
 from decoder.streaming import DecodeStream, Draws, MelStream, StreamConfig, VocoderStream
+from decoder.style import Stretch, amplified
 from decoder.vocoder import HiFTGenerator, folded
 from decoder.voice import Voice
 from voiceglm.checkpoint import load_into, read_config, read_tensors, resolve, write_checkpoint
 from voiceglm.config import build
 from voiceglm.errors import CheckpointError
+from voiceglm.style import Style
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,12 @@ class SpeechDecoder(nn.Module):
                 f"the voice {voice.name} was made for the decoder {voice.decoder[:12]}, "
                 f"this one is {self.fingerprint[:12]}; make it again with voiceglm voice add"
             )
-        if len(voice.embedding) != self.config.flow.speaker_dim:
-            raise CheckpointError(
-                f"the voice {voice.name} has {len(voice.embedding)} numbers, this decoder reads "
-                f"{self.config.flow.speaker_dim}"
-            )
+        for embedding in (voice.embedding, *voice.tones.values()):
+            if len(embedding) != self.config.flow.speaker_dim:
+                raise CheckpointError(
+                    f"the voice {voice.name} has {len(embedding)} numbers, this decoder reads "
+                    f"{self.config.flow.speaker_dim}"
+                )
 
     def in_voice(self, voice: Voice) -> "VoicedDecoder":
         """Return this decoder speaking with a voice; weights are shared.
@@ -166,6 +169,7 @@ class SpeechDecoder(nn.Module):
         *,
         generator: torch.Generator | None = None,
         voice: Voice | None = None,
+        style: Style | None = None,
     ) -> Tensor:
         """Speak codes: (num_samples,), float32 in [-1, 1].
 
@@ -173,16 +177,19 @@ class SpeechDecoder(nn.Module):
             ids: Codes, 12.5 per second.
             generator: Where noise and phases come from; a fresh one seeded 0 if ``None``.
             voice: Who speaks; ``None`` for the default voice.
+            style: How; a tone that the voice lacks and every accent change nothing.
 
         Raises:
             AudioError: If an id is not a code of this decoder.
         """
-        draws = Draws.of(generator)
-        mel = self.mel(ids, generator=draws.mel, voice=voice)
+        draws, style = Draws.of(generator), style or Style()
+        mel = self.mel(ids, generator=draws.mel, voice=voice and voice.in_tone(style.tone))
+        mel = Stretch(style.speed).push(mel, last=True)
         if mel.shape[-1] == 0:
             return mel.new_zeros(0)
         with torch.inference_mode():
-            return self.vocoder(mel[None], generator=draws.source)[0]
+            samples = self.vocoder(mel[None], generator=draws.source)[0]
+        return amplified(samples, style.gain, self.config.vocoder.audio_limit)
 
     def start(
         self,
@@ -190,6 +197,7 @@ class SpeechDecoder(nn.Module):
         generator: torch.Generator | None = None,
         config: StreamConfig | None = None,
         voice: Voice | None = None,
+        style: Style | None = None,
     ) -> DecodeStream:
         """Begin to speak codes that are still being written.
 
@@ -197,11 +205,11 @@ class SpeechDecoder(nn.Module):
             generator: Where noise and phases come from; a fresh one seeded 0 if ``None``.
             config: How codes are cut into chunks.
             voice: Who speaks; ``None`` for the default voice.
+            style: How, see :meth:`decode`; the stream can still be told more.
         """
         draws = Draws.of(generator)
-        speaker = None if voice is None else voice.vector()
-        mel = MelStream(self.flow, draws.mel, config or StreamConfig(), speaker)
-        return DecodeStream(mel, VocoderStream(self.vocoder, draws.source))
+        mel = MelStream(self.flow, draws.mel, config or StreamConfig())
+        return DecodeStream(mel, VocoderStream(self.vocoder, draws.source), voice, style)
 
 
 class VoicedDecoder:
@@ -217,20 +225,37 @@ class VoicedDecoder:
 
     def __init__(self, decoder: SpeechDecoder, voice: Voice) -> None:
         decoder.check_voice(voice)
-        self._decoder = decoder
+        self.decoder = decoder
         self.voice = voice
 
     @property
     def sample_rate(self) -> int:
         """Samples per second of what :meth:`decode` returns."""
-        return self._decoder.sample_rate
+        return self.decoder.sample_rate
 
-    def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        ids: Sequence[int],
+        *,
+        generator: torch.Generator | None = None,
+        style: Style | None = None,
+    ) -> Tensor:
         """Speak codes, see :meth:`SpeechDecoder.decode`."""
-        return self._decoder.decode(ids, generator=generator, voice=self.voice)
+        return self.decoder.decode(ids, generator=generator, voice=self.voice, style=style)
 
     def start(
-        self, *, generator: torch.Generator | None = None, config: StreamConfig | None = None
+        self,
+        *,
+        generator: torch.Generator | None = None,
+        config: StreamConfig | None = None,
+        style: Style | None = None,
     ) -> DecodeStream:
         """Begin to speak codes, see :meth:`SpeechDecoder.start`."""
-        return self._decoder.start(generator=generator, config=config, voice=self.voice)
+        return self.decoder.start(generator=generator, config=config, voice=self.voice, style=style)
+
+
+def shared_decoder(speaker: object) -> SpeechDecoder:
+    """Return the decoder of what ``load_chat`` speaks with, in whichever voice."""
+    decoder = speaker.decoder if isinstance(speaker, VoicedDecoder) else speaker
+    assert isinstance(decoder, SpeechDecoder), "load_chat gives a SpeechDecoder, or one in a voice"
+    return decoder

@@ -22,8 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from decoder.flow_model import DEFAULT_SEED, FlowModel
+from decoder.style import Stretch, amplified
 from decoder.vocoder import HiFTGenerator
+from decoder.voice import Voice
 from voiceglm.errors import AudioError, ConfigError
+from voiceglm.style import Style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,8 @@ class VocoderStream:
         self._done = 0  # frames whose samples have been returned
         self._turns: Tensor | None = None
         self._phase = vocoder.draw_phase(1, generator)
+        self.limit = config.audio_limit
+        """No sample is larger."""
 
     @torch.inference_mode()
     def push(self, mel: Tensor, *, last: bool = False) -> Tensor:
@@ -137,7 +142,6 @@ class MelStream:
         flow: In evaluation.
         generator: Of the noise.
         config: Chunks and window.
-        speaker: (1, speaker_dim), who speaks; the default voice if ``None``.
 
     Raises:
         ConfigError: If a chunk or the window is not whole blocks of the flow's encoder.
@@ -148,7 +152,6 @@ class MelStream:
         flow: FlowModel,
         generator: torch.Generator,
         config: StreamConfig,
-        speaker: Tensor | None = None,
     ):
         block = flow.config.encoder.block_size
         if any(size % block for size in (*config.chunks, config.window)):
@@ -161,10 +164,18 @@ class MelStream:
         self._codes: list[int] = []  # of the window
         self._start = 0  # number of its first code
         empty = flow.encoder_proj.weight.new_zeros(flow.config.num_mels, 0)
-        self._speaker = None if speaker is None else speaker.to(empty)
+        self._speaker: Tensor | None = None
         self._mel = empty  # of the window, faded and final
         self._noise = empty  # of the window and the frames held back
         self._held = empty  # the end of the last chunk, as it was spoken without a future
+
+    def speak_as(self, speaker: Tensor | None) -> None:
+        """Say who speaks from the next chunk on.
+
+        Args:
+            speaker: (1, speaker_dim); the voice that the flow has by itself if ``None``.
+        """
+        self._speaker = None if speaker is None else speaker.to(self._mel)
 
     def push(self, ids: Sequence[int]) -> Tensor:
         """Take more codes and return the mel that is final, (N, M), often no frame.
@@ -234,12 +245,42 @@ class DecodeStream:
     Args:
         mel: Codes to mel.
         vocoder: Mel to samples.
+        voice: Who speaks; ``None`` for the voice that the flow has by itself.
+        style: How, before :meth:`style` says more.
     """
 
-    def __init__(self, mel: MelStream, vocoder: VocoderStream):
+    def __init__(
+        self,
+        mel: MelStream,
+        vocoder: VocoderStream,
+        voice: Voice | None = None,
+        style: Style | None = None,
+    ):
         self._to_mel = mel
         self._to_samples = vocoder
+        self._voice = voice
+        self._begun = False
         self._finished = False
+        self._take(style or Style())
+
+    def style(self, name: str) -> None:
+        """Speak as a name of ``voiceglm.style.STYLE_NAMES`` says, besides those given before.
+
+        A tone that the voice lacks and every accent change nothing here.
+
+        Raises:
+            AudioError: If a code has come; the stream is unchanged.
+            ConfigError: If there is no such style.
+        """
+        if self._begun:
+            raise AudioError("this stream has begun in its style; start another")
+        self._take(self._style.changed(name))
+
+    def _take(self, style: Style) -> None:
+        self._style = style
+        self._stretch = Stretch(style.speed)
+        voice = self._voice and self._voice.in_tone(style.tone)
+        self._to_mel.speak_as(None if voice is None else voice.vector())
 
     def push(self, ids: Sequence[int]) -> Tensor:
         """Take more codes and return the samples that are ready, (num_samples,), often none.
@@ -248,7 +289,8 @@ class DecodeStream:
             AudioError: If an id is no code, or the stream is finished; the stream is unchanged.
         """
         self._check_open()
-        return self._to_samples.push(self._to_mel.push(ids))
+        self._begun = self._begun or bool(ids)
+        return self._sound(self._to_mel.push(ids))
 
     def finish(self) -> Tensor:
         """Return everything that was held back, (num_samples,), and end the stream.
@@ -257,8 +299,12 @@ class DecodeStream:
             AudioError: If it was finished before.
         """
         self._check_open()
-        self._finished = True
-        return self._to_samples.push(self._to_mel.finish(), last=True)
+        self._begun = self._finished = True
+        return self._sound(self._to_mel.finish(), last=True)
+
+    def _sound(self, mel: Tensor, *, last: bool = False) -> Tensor:
+        samples = self._to_samples.push(self._stretch.push(mel, last=last), last=last)
+        return amplified(samples, self._style.gain, self._to_samples.limit)
 
     def _check_open(self) -> None:
         if self._finished:

@@ -6,8 +6,8 @@ any other.
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,10 @@ from voiceglm.audio import check_samples
 from voiceglm.config import build
 from voiceglm.errors import AudioError, CheckpointError, ConfigError
 from voiceglm.files import write_file
+from voiceglm.style import TONES
 
 DEFAULT = "default"
-"""What the voice is called that a decoder has without any file."""
+"""What the voice is called that a model speaks with if none is asked for."""
 SUFFIX = ".json"
 MIN_SECONDS = 1.0
 CLIPPED_SHARE = 0.01
@@ -42,10 +43,16 @@ class Voice:
     """Of recordings it was made from."""
     embedding: tuple[float, ...]
     """(S,), length one."""
+    tones: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """(S,) each, of the same speaker in a tone of ``voiceglm.style.TONES``."""
 
     def vector(self) -> Tensor:
         """Return the embedding as (1, S)."""
         return torch.tensor([self.embedding])
+
+    def in_tone(self, tone: str) -> "Voice":
+        """Return the voice in a tone; as it is if it was not recorded in that one."""
+        return replace(self, embedding=self.tones.get(tone, self.embedding))
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def check_name(name: str) -> None:
             "64 at the most"
         )
     if name == DEFAULT:
-        raise ConfigError(f"{DEFAULT!r} is the voice a model has without any file; name it anew")
+        raise ConfigError(f"{DEFAULT!r} is what a model speaks with by itself; name it anew")
 
 
 def make_voice(
@@ -84,6 +91,7 @@ def make_voice(
     *,
     sample_rate: int,
     decoder: str,
+    tones: Mapping[str, Sequence[Recording]] | None = None,
 ) -> Voice:
     """Make a voice out of recordings of one speaker.
 
@@ -93,23 +101,33 @@ def make_voice(
         encoder: The decoder's.
         sample_rate: Of the decoder, in hertz.
         decoder: Its fingerprint.
+        tones: The same speaker in tones of ``voiceglm.style.TONES``, some or none.
 
     Raises:
         AudioError: If a recording is silent, clipped, too short or no waveform.
-        ConfigError: If the name cannot be used, or there is no recording.
+        ConfigError: If the name cannot be used, there is no recording, or no such tone.
     """
     check_name(name)
-    if not recordings:
-        raise ConfigError(f"the voice {name} needs a recording at least")
-    for one in recordings:
-        check_recording(one)
-    embedding = centre([encoder.embed(one.samples, one.sample_rate) for one in recordings])
+    tones = tones or {}
+    unknown = [tone for tone in tones if tone not in TONES]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no tone of a voice; known: {', '.join(TONES)}")
+
+    def embedded(of: str, heard: Sequence[Recording]) -> tuple[float, ...]:
+        if not heard:
+            raise ConfigError(f"the voice {of} needs a recording at least")
+        for one in heard:
+            check_recording(one)
+        embedding = centre([encoder.embed(one.samples, one.sample_rate) for one in heard])
+        return tuple(round(value, 7) for value in embedding.tolist())
+
     return Voice(
         name=name,
         decoder=decoder,
         sample_rate=sample_rate,
         seconds=round(sum(one.seconds for one in recordings), 3),
-        embedding=tuple(round(value, 7) for value in embedding.tolist()),
+        embedding=embedded(name, recordings),
+        tones={tone: embedded(f"{name}, {tone},", heard) for tone, heard in tones.items()},
     )
 
 
@@ -143,6 +161,8 @@ def write_voice(voice: Voice, folder: Path) -> Path:
     """
     path = folder / f"{voice.name}{SUFFIX}"
     row = {"format": _FORMAT, **asdict(voice)}
+    if not voice.tones:
+        del row["tones"]
     write_file(path, (json.dumps(row, ensure_ascii=False) + "\n").encode())
     return path
 
@@ -166,9 +186,10 @@ def read_voice(path: Path) -> Voice:
         voice = build(Voice, row)
     except ConfigError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    length = torch.tensor(voice.embedding).norm()
-    if not 0.99 < float(length) < 1.01:  # NaN is not between either
-        raise CheckpointError(
-            f"{path} is damaged: its embedding has the length {length:.3g}, not 1"
-        )
+    for embedding in (voice.embedding, *voice.tones.values()):
+        length = torch.tensor(embedding).norm()
+        if not 0.99 < float(length) < 1.01:  # NaN is not between either
+            raise CheckpointError(
+                f"{path} is damaged: its embedding has the length {length:.3g}, not 1"
+            )
     return voice

@@ -1,8 +1,9 @@
 """Where voices are kept: with a model, and in a folder of the user's.
 
-A model may come with voices, in its folder's ``voices/``. Those that a user adds are kept apart
-from any model's files, in ``$XDG_DATA_HOME/voiceglm/voices/MODEL`` (``~/.local/share`` if that is
-not set), and go before the model's own of the same name.
+A model may come with voices, in its folder's ``voices/``; ``default.json`` there is the one it
+speaks with unless another is asked for, instead of the voice its decoder has by itself. Those that
+a user adds are kept apart from any model's files, in ``$XDG_DATA_HOME/voiceglm/voices/MODEL``
+(``~/.local/share`` if that is not set), and go before the model's own of the same name.
 """
 
 import logging
@@ -48,7 +49,8 @@ def find_voice(
     """Return a voice that a decoder can speak with, ``None`` for the one it has by itself.
 
     Args:
-        name_or_file: ``"default"``, the name of a known voice, or the path of a voice's file.
+        name_or_file: ``"default"`` (the model's ``voices/default.json``, if there is one), the name
+            of a known voice, or the path of a voice's file.
         decoder: Who shall speak.
         model: Whose voices are known.
         folder: Of the user's voices, where it is not :func:`user_folder`.
@@ -57,14 +59,14 @@ def find_voice(
         ConfigError: If no voice has that name; those known are listed.
         CheckpointError: If the file is damaged or made for another decoder.
     """
-    if name_or_file == DEFAULT:
-        return None
     known = known_voices(model, folder)
+    if name_or_file == DEFAULT and DEFAULT not in known:
+        return None
     file = known.get(name_or_file)
     if file is None and Path(name_or_file).suffix == SUFFIX:
         file = Path(name_or_file)
     if file is None:
-        names = ", ".join([DEFAULT, *known])
+        names = ", ".join(dict.fromkeys([DEFAULT, *known]))
         raise ConfigError(
             f"{model} has no voice called {name_or_file!r}; known: {names}; "
             "voiceglm voice add makes more"

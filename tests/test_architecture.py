@@ -24,6 +24,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.config",
         "voiceglm.audio",
         "voiceglm.events",
+        "voiceglm.style",
         "voiceglm.files",
         "voiceglm.lines",
         "voiceglm.scripts",

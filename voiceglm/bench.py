@@ -20,7 +20,7 @@ from torch import Tensor
 
 from decoder.config import DecoderConfig
 from decoder.flow_model import FlowModel
-from decoder.model import SpeechDecoder
+from decoder.model import SpeechDecoder, shared_decoder
 from decoder.streaming import Draws, MelStream, StreamConfig, VocoderStream
 from decoder.vocoder import HiFTGenerator
 from tokenizer.config import TokenizerConfig
@@ -161,8 +161,7 @@ def bench(
 
 
 def _most_memory_mb(chat: VoiceChat) -> float:
-    assert isinstance(chat.decoder, SpeechDecoder), "memory is that of a SpeechDecoder's device"
-    device = next(chat.decoder.parameters()).device
+    device = next(shared_decoder(chat.decoder).parameters()).device
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -181,9 +180,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _first_sound(chat: VoiceChat, question: Tensor) -> dict[str, float]:
     """Time what remains to be done once the user has stopped, step by step."""
-    listener, model, speaker = chat.tokenizer, chat.model, chat.decoder
+    listener, model, speaker = chat.tokenizer, chat.model, shared_decoder(chat.decoder)
     assert isinstance(model, VoiceLM), "timing the parts needs a VoiceLM"
-    assert isinstance(speaker, SpeechDecoder), "timing the parts needs a SpeechDecoder"
     writer, cache, state = model.writer, ReplyCache(), listener.start()
     codes = listener.step(question, state)
     model.prefill(writer.opening("speech") + writer.begin_speech_turn(codes), cache)
@@ -255,8 +253,7 @@ def _long_question(chat: VoiceChat, question: Tensor, seconds: float) -> None:
 
 def _long_reply(chat: VoiceChat, seconds: float) -> list[float]:
     """Time each chunk of a reply of random codes."""
-    speaker = chat.decoder
-    assert isinstance(speaker, SpeechDecoder), "timing chunks needs a SpeechDecoder"
+    speaker = shared_decoder(chat.decoder)
     total = round(seconds * chat.tokenizer.frame_rate)
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(speaker.num_codes, (total,), generator=generator).tolist()

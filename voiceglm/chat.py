@@ -86,12 +86,16 @@ class Thinker(Protocol):
         cache: ReplyCache | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[int]:
-        """Continue a conversation, one id at a time, a stop id last."""
+        """Continue a conversation, one id at a time: styles first, a stop id last."""
         ...
 
 
 class Speech(Protocol):
     """Speaks one reply."""
+
+    def style(self, name: str) -> None:
+        """Speak as a name of ``voiceglm.style`` says; comes before any code."""
+        ...
 
     def push(self, ids: Sequence[int]) -> Tensor:
         """Return the samples that more codes make ready, (num_samples,)."""
@@ -289,8 +293,10 @@ class VoiceChat:
         """
         if not heard_ms >= 0:
             raise ConfigError(f"heard_ms must be at least 0, got {heard_ms}")
-        num_codes = int(heard_ms / 1000 * self.tokenizer.frame_rate)
-        (reply or self._reply).cut(num_codes, self.model.vocabulary)
+        reply = reply or self._reply
+        speed = reply.style(self.model.vocabulary).speed
+        num_codes = int(heard_ms / 1000 * self.tokenizer.frame_rate * speed)
+        reply.cut(num_codes, self.model.vocabulary)
         self._cache.crop(self._cache.count_shared(self._history.ids()))
 
     def _answer(
@@ -335,6 +341,9 @@ class VoiceChat:
                 reason = "finished"
                 break
             reply.ids.append(new)  # kept even if the caller stops listening here
+            if vocabulary.is_style(new):  # before anything else
+                speech.style(vocabulary.style_name(new))
+                continue
             if vocabulary.is_speech(new):
                 num_codes += 1
                 samples = speech.push([vocabulary.code(new)])
@@ -343,10 +352,10 @@ class VoiceChat:
                 continue
             held.append(new)
             if written := text.push([new]):
-                yield TextDelta(written, tuple(held), num_codes)
+                yield TextDelta(written, tuple(held), num_codes, reply.style(vocabulary))
                 held = []
         if rest := text.finish():
-            yield TextDelta(rest, tuple(held), num_codes)
+            yield TextDelta(rest, tuple(held), num_codes, reply.style(vocabulary))
         samples = speech.finish()
         if len(samples):
             yield AudioDelta(samples, rate)
@@ -371,6 +380,9 @@ def _mode(said: Tensor | str | None) -> Mode:
 
 class _Silence:
     """What a reply that is only written sounds like."""
+
+    def style(self, name: str) -> None:
+        del name
 
     def push(self, ids: Sequence[int]) -> Tensor:
         return torch.zeros(0)

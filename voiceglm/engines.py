@@ -28,7 +28,7 @@ class RemoteLM:
     """A language model that runs elsewhere.
 
     Unlike ``VoiceLM`` it cannot keep the model from writing an id where none of its kind may come;
-    ids that are neither text nor speech nor an end are left out.
+    ids that are neither text nor speech nor an end are left out, and styles that do not come first.
 
     Args:
         url: Of the server, up to and without ``/v1``.
@@ -148,7 +148,8 @@ class RemoteLM:
             generator: Decides the seed.
 
         Yields:
-            Text and speech ids, then the stop id, unless the reply was cut.
+            Text and speech ids, behind those of a style if there is one, then the stop id, unless
+            the reply was cut.
 
         Raises:
             ConfigError: If there are no ids, an id is unknown, or no room is left to reply.
@@ -179,12 +180,13 @@ class RemoteLM:
         }
 
     def _continue(self, body: dict[str, Any]) -> Generator[int, None, None]:
-        vocabulary = self.vocabulary
+        vocabulary, opening = self.vocabulary, True
         for id_ in self._ids(body):
             if id_ in vocabulary.stop_ids:
                 yield id_
                 return
-            if vocabulary.is_text(id_) or vocabulary.is_speech(id_):
+            opening = opening and vocabulary.is_style(id_)
+            if opening or vocabulary.is_text(id_) or vocabulary.is_speech(id_):
                 yield id_
 
     def _ids(self, body: dict[str, Any]) -> Iterator[int]:

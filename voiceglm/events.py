@@ -1,9 +1,11 @@
 """A reply as events: what a conversation yields and every face of it consumes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
+
+from voiceglm.style import Style
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,7 @@ class TextDelta:
     text: str
     ids: tuple[int, ...]  # of the text vocabulary; their text is ``text``
     after_codes: int = 0  # speech ids of the reply that were written before it
+    style: Style = field(default_factory=Style)  # how the reply is spoken
 
 
 @dataclass(frozen=True, eq=False)  # a waveform has no single truth value to compare by

@@ -8,9 +8,11 @@ up at every turn.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 from voiceglm.prompt import Mode, PromptWriter
+from voiceglm.style import Style
 from voiceglm.vocabulary import Vocabulary
 
 
@@ -37,6 +39,11 @@ class Utterance:
     opens their turn on."""
     is_forgotten: bool = False
     """For want of room; only its place in the conversation is still known."""
+
+    def style(self, vocabulary: Vocabulary) -> Style:
+        """Return how the assistant said it."""
+        opening = takewhile(vocabulary.is_style, self.ids)
+        return Style.of(map(vocabulary.style_name, opening))
 
     def cut(self, num_codes: int, vocabulary: Vocabulary) -> None:
         """Keep ids up to the ``num_codes``-th of speech; all of them if there are fewer."""

@@ -11,6 +11,9 @@ a reply whose speech ends while text remains has no such layout.
 
 Both directions and the rule of what may come next are here, so that training data and generation
 can never disagree about the order.
+
+A reply may begin with the ids of the style it is spoken in. They fill the first stretch as text
+does and may stand nowhere else.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,6 +30,7 @@ class Kind(Enum):
     TEXT = auto()
     SPEECH = auto()
     STOP = auto()
+    STYLE = auto()
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Layout:
 
     def start(self) -> "Position":
         """Return the position before the first id of a reply."""
-        return Position(self, text_ended=self.text_per_stretch == 0)
+        spoken = self.text_per_stretch > 0 and self.speech_per_stretch > 0
+        return Position(self, text_ended=self.text_per_stretch == 0, may_style=spoken)
 
 
 REPLY = Layout()
@@ -70,18 +75,22 @@ class Position:
         in_speech: Whether the current stretch is one of speech.
         filled: Ids already in the current stretch.
         text_ended: Whether the text is complete, so that only speech may follow.
+        may_style: Whether nothing but styles has come of a reply that is spoken.
     """
 
     layout: Layout
     in_speech: bool = False
     filled: int = 0
     text_ended: bool = False
+    may_style: bool = False
 
     def legal(self) -> frozenset[Kind]:
         """Return the kinds of id that may come next; a reply may stop anywhere."""
         kinds = {Kind.STOP}
         if not self.in_speech and not self.text_ended:
             kinds.add(Kind.TEXT)
+            if self.may_style:
+                kinds.add(Kind.STYLE)
         if self.layout.speech_per_stretch:
             kinds.add(Kind.SPEECH)
         return frozenset(kinds)
@@ -96,9 +105,10 @@ class Position:
             raise ConfigError(f"a {kind.name.lower()} id cannot stand here: {self}")
         if kind is Kind.STOP or self.text_ended:
             return self
+        position = self if kind is Kind.STYLE else replace(self, may_style=False)
         if kind is Kind.SPEECH and not self.in_speech:
-            return replace(self, text_ended=True)
-        return self._fill()
+            return replace(position, text_ended=True)
+        return position._fill()
 
     def _fill(self) -> "Position":
         layout, filled = self.layout, self.filled + 1
@@ -139,7 +149,7 @@ def keeps_ahead(num_text: int, num_speech: int, layout: Layout = REPLY) -> bool:
 
 
 def split(ids: Iterable[int], *, speech_start_id: int) -> tuple[list[int], list[int]]:
-    """Undo :func:`interleave`: text is below ``speech_start_id``, speech is not.
+    """Undo :func:`interleave`: text, styles among it, is below ``speech_start_id``.
 
     >>> split([1, 2, 70, 71, 3, 72], speech_start_id=70)
     ([1, 2, 3], [70, 71, 72])

@@ -243,11 +243,21 @@ class VoiceLM:
         text_tokenizer: Tokenizer,
         *,
         num_codes: int,
+        styles: tuple[str, ...] = (),
         prompt_format: PromptFormat | None = None,
         seed: int = 0,
     ) -> "VoiceLM":
-        """Return an untrained model; the same seed gives the same weights."""
-        vocabulary = Vocabulary.compact(text_tokenizer.get_vocab_size(), num_codes)
+        """Return an untrained model; the same seed gives the same weights.
+
+        Args:
+            config: Its sizes.
+            text_tokenizer: Text to text ids.
+            num_codes: Of the speech tokenizer's codebook.
+            styles: Names of the speaking styles that it can choose.
+            prompt_format: The fixed texts to train it with; by default nano's.
+            seed: Of the weights.
+        """
+        vocabulary = Vocabulary.compact(text_tokenizer.get_vocab_size(), num_codes, styles=styles)
         network = _untrained(config, vocabulary, seed)
         return cls(network, config, vocabulary, text_tokenizer, prompt_format or PromptFormat())
 
@@ -382,7 +392,8 @@ class VoiceLM:
             stop_ids: Ids that end the reply; those of the vocabulary by default.
 
         Yields:
-            Text and speech ids, then the stop id, unless the reply was cut.
+            Text and speech ids, behind those of a style if there is one, then the stop id, unless
+            the reply was cut.
 
         Raises:
             ConfigError: If there are no ids, an id is unknown, or no room is left to reply.
@@ -433,6 +444,7 @@ class _Choices:
             Kind.TEXT: torch.arange(vocabulary.text_size),
             Kind.SPEECH: torch.arange(start, start + vocabulary.num_codes),
             Kind.STOP: torch.tensor(stop_ids, dtype=torch.int64),
+            Kind.STYLE: torch.tensor(vocabulary.style_ids, dtype=torch.int64),
         }
         self._legal: dict[frozenset[Kind], tuple[Tensor, Tensor]] = {}  # made when first needed
         self._vocabulary = vocabulary
@@ -444,6 +456,8 @@ class _Choices:
         """Return what an id is; stop ids come first, whatever else they may be."""
         if id_ in self._stop_ids:
             return Kind.STOP
+        if self._vocabulary.is_style(id_):
+            return Kind.STYLE
         return Kind.SPEECH if self._vocabulary.is_speech(id_) else Kind.TEXT
 
     def choose(self, logits: Tensor, kinds: frozenset[Kind]) -> int:

@@ -142,7 +142,8 @@ def _new_rows(model: VoiceLM, settings: LoraSettings) -> dict[str, list[int]] | 
         wanted = isinstance(model.config, GrownModelConfig)
     if not wanted:
         return None
-    rows = [*model.vocabulary.special_ids, *model.vocabulary.speech_ids]
+    vocabulary = model.vocabulary
+    rows = [*vocabulary.special_ids, *vocabulary.style_ids, *vocabulary.speech_ids]
     if model.network.config.tie_word_embeddings:
         return {"embed_tokens": rows}
     return {"embed_tokens": rows, "lm_head": rows}

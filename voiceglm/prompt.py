@@ -21,6 +21,9 @@ is given:
     dialogue     the turns above; each reply and the id that ends it are learned, of a reply without
                  speech only its text: to learn its end would be to learn to fall silent
 
+A reply of ``streaming`` and ``dialogue`` may have a ``style``, names of the vocabulary's: their ids
+are written before its text and count as text.
+
 Of what is learned a row may ask for one half (``learn``): ``"text"`` leaves every speech id out,
 ``"speech"`` everything else, so the special ids, that of the end of a turn too, are text. Seen once
 each, the two halves are the two uses that GLM-4-Voice (arXiv 2412.02612) makes of a dialogue.
@@ -166,13 +169,20 @@ class PromptWriter:
         """Return a written turn of the user, up to where the reply begins."""
         return [*self.written(text), *self.reply_opening()]
 
-    def reply(self, text: str, codes: Iterable[int]) -> list[int]:
+    def reply(self, text: str, codes: Iterable[int], style: Iterable[str] = ()) -> list[int]:
         """Return a reply, without the id that ends it.
 
+        Args:
+            text: What it says.
+            codes: How it says it.
+            style: Names of the style it is spoken in, see ``voiceglm.style.Style.names``.
+
         Raises:
-            ConfigError: If the speech ends before the text is written: no such layout exists.
+            ConfigError: If the speech ends before the text is written: no such layout exists; or if
+                the vocabulary lacks a style.
         """
-        written, spoken = self._encode(text), self.speech(codes)
+        spoken = self.speech(codes)
+        written = [*map(self.vocabulary.style_id, style), *self._encode(text)]
         if spoken and not keeps_ahead(len(written), len(spoken), self._layout):
             raise ConfigError(
                 f"a reply of {len(written)} text ids needs more than {len(spoken)} speech codes "
@@ -266,7 +276,7 @@ class PromptWriter:
         return [(self.speaking_prompt(row["text"]), False), (answer, True)]
 
     def _streaming(self, row: Mapping[str, Any]) -> list[Segment]:
-        return self._document(self.reply(row["text"], row["codes"]))
+        return self._document(self.reply(row["text"], row["codes"], _style(row)))
 
     def _interleaved(self, row: Mapping[str, Any]) -> list[Segment]:
         ids: list[int] = []
@@ -292,7 +302,7 @@ class PromptWriter:
             # The <|user|> that opens this turn is what ended the reply before it.
             segments += [(turn[:1], speaks), (turn[1:], False)]
             codes = answered.get("codes", ())
-            segments.append((self.reply(answered["text"], codes), True))
+            segments.append((self.reply(answered["text"], codes, _style(answered)), True))
             speaks = len(codes) > 0
         return [*segments, ([self.vocabulary.user], speaks)]
 
@@ -302,6 +312,14 @@ class PromptWriter:
 
     def _audio(self, codes: Iterable[int]) -> list[int]:
         return [self.vocabulary.begin_of_audio, *self.speech(codes), self.vocabulary.end_of_audio]
+
+
+def _style(reply: Mapping[str, Any]) -> Sequence[str]:
+    """Return the style of a row's reply; a text would be read letter by letter."""
+    style = reply.get("style", ())
+    if not isinstance(style, list | tuple):
+        raise ConfigError(f"style of a training row must be a list of names, got {style!r}")
+    return style
 
 
 def _join(segments: Iterable[Segment]) -> Example:

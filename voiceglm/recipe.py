@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ from decoder.train_flow import Start, train_flow
 from decoder.train_speaker import divide, train_speaker
 from decoder.train_vocoder import train_vocoder
 from decoder.vocoder import HiFTGenerator
-from decoder.voice import MIN_SECONDS, Recording, make_voice, write_voice
+from decoder.voice import DEFAULT, MIN_SECONDS, Recording, make_voice, write_voice
 from decoder.voices import FOLDER
 from tokenizer.model import SpeechTokenizer
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
@@ -43,6 +43,7 @@ from voiceglm.language_model import TOKENIZER_FILE, VoiceLM
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 from voiceglm.prompt import PromptFormat
 from voiceglm.recipe_config import LanguageStage, RecipeConfig
+from voiceglm.style import STYLE_NAMES, TONES
 from voiceglm.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from voiceglm.train import read_source, train_language_model
 
@@ -276,6 +277,7 @@ def _pretraining(run: Run) -> None:
         recipe.model,
         load_text_tokenizer(run.folder / "rows" / TOKENIZER_FILE),
         num_codes=run.config.num_codes,
+        styles=STYLE_NAMES,
         seed=recipe.pretraining.train.seed,
     )
     _train_model(run, model, "pretraining", "pretraining", recipe.pretraining)
@@ -337,23 +339,38 @@ def _model(run: Run) -> None:
 
 
 def _write_voices(run: Run, decoder: SpeechDecoder, folder: Path) -> None:
-    """Put the assistants' voices, and what hears others, into a model's folder."""
+    """Put the assistants' voices, and what hears others, into a model's folder.
+
+    The first assistant says every reply, and is the voice that speaks if none is asked for. Tones
+    are those of which there are recordings: their speaker is ``NAME/TONE``.
+    """
     encoder = SpeakerEncoder.from_pretrained(run.folder / "speaker" / "model")
     encoder.save(folder / PART)
     (folder / FOLDER).mkdir()
     rate = decoder.sample_rate
+    first, *_ = ASSISTANTS
+    spoken: dict[str | None, list[Utterance]] = {first: run.speech("replies")}
+    for one in run.speech("voices"):
+        spoken.setdefault(one.speaker, []).append(one)
     for name in ASSISTANTS:
-        spoken = (one for one in run.speech("voices") if one.speaker == name)
-        clips = (Recording(str(one.path), read_samples(one, rate), rate) for one in spoken)
-        long_enough = [clip for clip in clips if clip.seconds >= MIN_SECONDS]
+        tones = {tone: spoken[f"{name}/{tone}"] for tone in TONES if f"{name}/{tone}" in spoken}
         voice = make_voice(
             name,
-            long_enough[:VOICE_CLIPS],
+            _clips(spoken.get(name, []), rate),
             encoder,
             sample_rate=rate,
             decoder=decoder.fingerprint,
+            tones={tone: _clips(own, rate) for tone, own in tones.items()},
         )
         write_voice(voice, folder / FOLDER)
+        if name == first:
+            write_voice(replace(voice, name=DEFAULT), folder / FOLDER)
+
+
+def _clips(spoken: Sequence[Utterance], rate: int) -> list[Recording]:
+    """Return the recordings at ``rate`` hertz that a voice is made from."""
+    clips = (Recording(str(one.path), read_samples(one, rate), rate) for one in spoken)
+    return list(islice((clip for clip in clips if clip.seconds >= MIN_SECONDS), VOICE_CLIPS))
 
 
 STAGES: Mapping[str, Callable[[Run], None]] = {

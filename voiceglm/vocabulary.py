@@ -1,11 +1,12 @@
 """Where text, special and speech ids lie in the one vocabulary of the language model.
 
-The layout is ``[text | (old) | special | (reserved) | speech | (padding)]``:
+The layout is ``[text | (old) | special | (styles) | (reserved) | speech | (padding)]``:
 
     0                 .. text_size - 1                    byte-level BPE pieces
     text_size         .. special_start_id - 1             other ids of a text model that was grown,
                                                           never produced; none otherwise
     special_start_id  .. special_start_id + 17            the special ids below, in order
+    special_start_id + 18 ..                              names of speaking styles, if there are any
     speech_start_id   .. speech_start_id + num_codes - 1  speech codes
     ...               .. size - 1                         rows that pad the matrices, never produced
 
@@ -61,6 +62,7 @@ class Vocabulary:
         speech_start_id: The id of code 0.
         size: Rows of the embedding, padding included.
         special_start_id: The first special id; ``None`` for right after the text ids.
+        styles: Names of speaking styles; their ids follow the special ids.
     """
 
     text_size: int
@@ -68,6 +70,7 @@ class Vocabulary:
     speech_start_id: int
     size: int
     special_start_id: int | None = None
+    styles: tuple[str, ...] = ()
 
     endoftext: int = _special()
     gmask: int = _special()
@@ -91,7 +94,9 @@ class Vocabulary:
                 f"special ids start at {special_start}, inside the {self.text_size} text ids"
             )
         object.__setattr__(self, "special_start_id", special_start)
-        special_end = special_start + len(SPECIAL_NAMES)
+        if len({*self.styles}) < len(self.styles):
+            raise ConfigError(f"a style of the vocabulary is named twice: {self.styles}")
+        special_end = special_start + len(SPECIAL_NAMES) + len(self.styles)
         if self.speech_start_id < special_end:
             raise ConfigError(
                 f"speech ids start at {self.speech_start_id}, inside the text and special ids "
@@ -104,10 +109,13 @@ class Vocabulary:
             object.__setattr__(self, name, special_start + offset)
 
     @classmethod
-    def compact(cls, text_size: int, num_codes: int, *, multiple: int = 64) -> "Vocabulary":
+    def compact(
+        cls, text_size: int, num_codes: int, *, styles: tuple[str, ...] = (), multiple: int = 64
+    ) -> "Vocabulary":
         """Lay ids out without gaps, the size rounded up to a ``multiple`` (faster products)."""
-        start = text_size + len(SPECIAL_NAMES)
-        return cls(text_size, num_codes, start, -(-(start + num_codes) // multiple) * multiple)
+        start = text_size + len(SPECIAL_NAMES) + len(styles)
+        size = -(-(start + num_codes) // multiple) * multiple
+        return cls(text_size, num_codes, start, size, styles=styles)
 
     @classmethod
     def glm4voice(cls) -> "Vocabulary":
@@ -119,17 +127,24 @@ class Vocabulary:
         """Build from what :meth:`to_dict` returned."""
         return build(cls, values, where="vocabulary.")
 
-    def to_dict(self) -> dict[str, int]:
-        """Return the numbers that define the layout."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return what defines the layout."""
         names = ["text_size", "num_codes", "speech_start_id", "size"]
         if self.special_start_id != self.text_size:
             names.append("special_start_id")
-        return {name: asdict(self)[name] for name in names}
+        values = {name: asdict(self)[name] for name in names}
+        return {**values, "styles": list(self.styles)} if self.styles else values
 
     @property
     def special_ids(self) -> range:
         """The special ids, in the order of ``SPECIAL_NAMES``."""
         return range(self.endoftext, self.endoftext + len(SPECIAL_NAMES))
+
+    @property
+    def style_ids(self) -> range:
+        """The ids of the styles, in the order of ``styles``; none in the released family."""
+        start = self.special_ids.stop
+        return range(start, start + len(self.styles))
 
     @property
     def speech_ids(self) -> range:
@@ -170,6 +185,31 @@ class Vocabulary:
     def is_speech(self, id_: int) -> bool:
         """Say whether an id is a speech code."""
         return self.speech_start_id <= id_ < self.speech_start_id + self.num_codes
+
+    def style_id(self, name: str) -> int:
+        """Return the id of a style.
+
+        Raises:
+            ConfigError: If the vocabulary has no style of that name.
+        """
+        if name not in self.styles:
+            known = ", ".join(self.styles) or "none"
+            raise ConfigError(f"the vocabulary has no style {name!r}; it has {known}")
+        return self.style_ids[self.styles.index(name)]
+
+    def style_name(self, id_: int) -> str:
+        """Return the style of an id.
+
+        Raises:
+            ConfigError: If the id is no style.
+        """
+        if not self.is_style(id_):
+            raise ConfigError(f"id {id_} is no style")
+        return self.styles[id_ - self.style_ids.start]
+
+    def is_style(self, id_: int) -> bool:
+        """Say whether an id is a style."""
+        return id_ in self.style_ids
 
     def is_text(self, id_: int) -> bool:
         """Say whether an id is a piece of text, special ids excluded."""

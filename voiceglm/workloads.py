@@ -38,6 +38,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.language_config import GrownModelConfig
 from voiceglm.packing import BatchPlan
 from voiceglm.recipe_config import Expected, LanguageRecipe, LanguageStage, RecipeConfig
+from voiceglm.style import STYLE_NAMES
 from voiceglm.train_config import TrainConfig
 from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
 
@@ -339,7 +340,7 @@ def vocabulary_rows(recipe: LanguageRecipe, num_codes: int) -> int:
     special ids already, any other gets them behind, and speech follows.
     """
     if recipe.start_from is None:
-        return Vocabulary.compact(recipe.text_vocabulary, num_codes).size
+        return Vocabulary.compact(recipe.text_vocabulary, num_codes, styles=STYLE_NAMES).size
     special = 0 if recipe.architecture["model_type"] == "glm" else len(SPECIAL_NAMES)
     rows = int(recipe.architecture["vocab_size"]) + special + num_codes
     return -(-rows // _ALIGNED) * _ALIGNED

@@ -5,7 +5,8 @@ through a Gradio widget; those serve the fallback, a recording that is answered 
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,31 @@ import(new URL("talk/page.js", document.baseURI)).then((page) => page.start(elem
 """
 
 
+def page(voices: Sequence[str]) -> str:
+    """Return the panel's HTML.
+
+    Args:
+        voices: What there is to choose from, the one that speaks at first before the others.
+    """
+    options = "".join(f"<option>{escape(name)}</option>" for name in voices)
+    return (STATIC / "page.html").read_text(encoding="utf-8").replace("<!-- voices -->", options)
+
+
 def blocks(host: Host) -> gr.Blocks:
     """Return the page."""
-    with gr.Blocks(title="voiceglm", analytics_enabled=False) as page:
+    with gr.Blocks(title="voiceglm", analytics_enabled=False) as demo:
         gr.Markdown(ABOUT)
         gr.HTML(
-            html_template=(STATIC / "page.html").read_text(encoding="utf-8"),
+            html_template=page(host.voices),
             css_template=(STATIC / "page.css").read_text(encoding="utf-8"),
             js_on_load=ON_LOAD,
             elem_id="talk",
         )
         if host.gate.keys:  # the widgets below could be used without one
-            return page
+            return demo
         with gr.Accordion("Without a live microphone: record or upload a question", open=False):
             _fallback(host)
-    return page
+    return demo
 
 
 def _fallback(host: Host) -> None:

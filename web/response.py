@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from voiceglm.events import TextDelta
 from voiceglm.history import Usage
 from web.codec import PCM, pack
 from web.events import Message
@@ -80,6 +81,8 @@ class Response:
     """Audio waits until then for the user, who may be about to interrupt."""
     usage: Usage = field(default_factory=Usage)
     """So far."""
+    speed: float = 1.0
+    """How many times as fast as codes stand for the reply is spoken."""
     said: list[tuple[int, str]] = field(default_factory=list)
     """Text that has left, each piece with the speech ids written before it."""
     _queue: deque[tuple[int, str] | bytes] = field(default_factory=deque)
@@ -104,9 +107,10 @@ class Response:
         part = {"type": "response.content_part.added", **self._place(), "part": self._part()}
         return [*messages, part]
 
-    def write(self, text: str, after_codes: int) -> None:
+    def write(self, delta: TextDelta) -> None:
         """Take more of the text."""
-        self._queue.append((after_codes, text))
+        self.speed = delta.style.speed
+        self._queue.append((delta.after_codes, delta.text))
 
     def sound(self, data: bytes) -> None:
         """Take more of the audio, as the wire has it."""

@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from decoder.voice import DEFAULT
 from voiceglm.chat import Speaker, VoiceChat
 from web.call import Call, Connection, DisconnectedError
 from web.ear import Ear
@@ -87,6 +88,11 @@ class Host:
         self._calls: set[Call] = set()
         self._watching: asyncio.Task[None] | None = None
         self.is_draining = False
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The names that a session may ask for, that of sessions that ask for none first."""
+        return tuple(sorted(self._voices, key=lambda name: name != (self.options.voice or DEFAULT)))
 
     async def warm_up(self) -> None:
         """Answer once, so that the first client does not wait for what is made on first use."""

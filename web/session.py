@@ -117,7 +117,7 @@ class Session:
             return []
         response.usage = event.usage or response.usage
         if isinstance(event, Wrote):
-            response.write(event.delta.text, event.delta.after_codes)
+            response.write(event.delta)
         elif isinstance(event, Sounded):
             response.sound(event.data)
         else:
@@ -239,7 +239,7 @@ class Session:
 
     def _unsay(self, spoken: Response, heard_ms: float) -> None:
         """Cut the transcript and the audio of a reply as the model's memory is cut."""
-        num_codes = int(heard_ms / 1000 * self._frame_rate)
+        num_codes = int(heard_ms / 1000 * self._frame_rate * spoken.speed)
         spoken.said = [(n, text) for n, text in spoken.said if n < num_codes]
         spoken.item.text = spoken.text
         del spoken.item.spoken[spoken.settings.output_format.num_bytes(heard_ms) :]

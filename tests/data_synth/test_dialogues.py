@@ -223,3 +223,13 @@ def test_hasty_replies_are_left_out(tmp_path: Path) -> None:
     assert write_rows(tmp_path / "short.jsonl", rows(short), len) == 3
     kept = [json.loads(line) for line in (tmp_path / "short.jsonl").read_text().splitlines()]
     assert kept == rows(short)[3:]
+
+
+def test_the_style_of_a_reply_takes_room_from_its_text(tmp_path: Path) -> None:
+    said = {"text": "a" * 25, "codes": [1] * 26}
+    rows = [
+        {"kind": "dialogue", "turns": [{"codes": [1]}, {**said, "style": style}]}
+        for style in ([], ["loud"], ["fast_1", "loud"])
+    ]
+    assert write_rows(tmp_path / "rows.jsonl", rows, len) == 1
+    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 2

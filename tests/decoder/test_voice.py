@@ -23,14 +23,18 @@ from voiceglm.errors import AudioError, CheckpointError, ConfigError
 RATE = 22_050
 
 
-@pytest.fixture
-def decoder_model() -> SpeechDecoder:
-    """A decoder with random weights that hears the speaker loudly."""
+def swayed_decoder() -> SpeechDecoder:
+    """Return a decoder with random weights to which it matters much who speaks."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         decoder = SpeechDecoder(FlowModel(FLOW), HiFTGenerator(VOCODERS["as nano"])).eval()
     decoder.flow.spk_embed_affine_layer.weight.data.mul_(30)
     return decoder.requires_grad_(False)
+
+
+@pytest.fixture
+def decoder_model() -> SpeechDecoder:
+    return swayed_decoder()
 
 
 def voice_of(decoder: SpeechDecoder, name: str, seed: int) -> Voice:

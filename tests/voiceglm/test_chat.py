@@ -13,11 +13,12 @@ from voiceglm.errors import AudioError, ConfigError, EngineError
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
 from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
 from voiceglm.prompt import PromptFormat, PromptWriter
+from voiceglm.style import Style
 from voiceglm.text_tokenizer import TextStream, train_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
 TEXT = train_text_tokenizer([*PromptFormat().texts(), "It is four."] * 20, 320)
-VOCABULARY = Vocabulary.compact(TEXT.get_vocab_size(), 40)
+VOCABULARY = Vocabulary.compact(TEXT.get_vocab_size(), 40, styles=("slow_3", "fast_3", "loud"))
 NOISE = torch.ones(16_000)
 
 
@@ -98,22 +99,30 @@ class Mouth:
 
     def __init__(self) -> None:
         self.spoken: list[list[int]] = []
+        self.styles: list[list[str]] = []
 
     def decode(self, ids: Sequence[int], *, generator: torch.Generator | None = None) -> Tensor:
         return self.start(generator=generator).push([*ids, *ids])
 
     def start(self, *, generator: torch.Generator | None = None) -> "Words":
         self.spoken.append([])
-        return Words(self.spoken[-1], generator)
+        self.styles.append([])
+        return Words(self.spoken[-1], generator, self.styles[-1])
 
 
 class Words:
     """One reply."""
 
-    def __init__(self, spoken: list[int], generator: torch.Generator | None):
+    def __init__(self, spoken: list[int], generator: torch.Generator | None, styles: list[str]):
         self.spoken = spoken
+        self.styles = styles
         self.generator = generator
         self.held: list[int] = []
+
+    def style(self, name: str) -> None:
+        assert not self.held
+        assert not self.spoken, "a style comes before any code"
+        self.styles.append(name)
 
     def push(self, ids: Sequence[int]) -> Tensor:
         self.held += ids
@@ -454,3 +463,35 @@ def test_what_was_heard_ends_once() -> None:
     other.hear(torch.rand(16_000))
     list(other.reply())
     assert model.prompts == alone.prompts
+
+
+def test_a_style_is_heard_and_not_read() -> None:
+    style = [VOCABULARY.style_id("slow_3"), VOCABULARY.style_id("loud")]
+    conversation, brain, mouth = chat(style + REPLY + STOP, REPLY + STOP)
+    events = list(conversation.reply(NOISE))
+    assert text_of(events) == "It is four."
+    said = [event for event in events if isinstance(event, TextDelta)]
+    assert not any(VOCABULARY.is_style(id_) for event in said for id_ in event.ids)
+    assert {event.style for event in said} == {Style(rate="slow_3", volume="loud")}
+    assert conversation.last_reply.ids == style + REPLY
+    again = [event for event in conversation.reply(NOISE) if isinstance(event, TextDelta)]
+    assert {event.style for event in again} == {Style()}
+    assert mouth.styles == [["slow_3", "loud"], []]
+    assert mouth.spoken == [[1, 2, 3]] * 2
+    assert style[0] in brain.prompts[1], "the model sees how it spoke"
+
+
+def test_a_style_changes_nothing_in_silence() -> None:
+    conversation, _, mouth = chat([VOCABULARY.style_id("loud"), *REPLY, *STOP])
+    conversation.say("user", "And?")
+    assert text_of(list(conversation.respond(aloud=False))) == "It is four."
+    assert mouth.styles == []
+
+
+@pytest.mark.parametrize(("style", "heard"), [("slow_3", 12), ("fast_3", 32), (None, 20)])
+def test_what_was_heard_of_a_reply_depends_on_its_rate(style: str | None, heard: int) -> None:
+    opening = [VOCABULARY.style_id(style)] if style else []
+    conversation, _, _ = chat([*opening, *encode("It"), *speech(*[5] * 38), *STOP])
+    list(conversation.reply(NOISE))
+    conversation.truncate(1_600)  # 20 codes of a voice by itself
+    assert conversation.last_reply.ids == [*opening, *encode("It"), *speech(*[5] * heard)]

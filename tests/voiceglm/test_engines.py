@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from tests.vllm_like import Engine, serving
 from voiceglm.engines import RemoteLM
 from voiceglm.errors import ConfigError, EngineError
 from voiceglm.events import AudioDelta, TextDelta
-from voiceglm.language_model import ReplyCache, Sampling, VoiceLM
+from voiceglm.language_model import LanguageModelConfig, ReplyCache, Sampling, VoiceLM
 from voiceglm.pretrained import load_chat
+from voiceglm.prompt import PromptFormat
+from voiceglm.text_tokenizer import train_text_tokenizer
 
 QUESTIONS = ("What is the capital of France?", "And what is the opposite of hot?")
 
@@ -106,3 +109,28 @@ def test_what_goes_wrong_is_told(nano: Path, engine: Engine, url: str) -> None:
             remote.generate(bad, sampling)
     with pytest.raises(ConfigError, match="one temperature"):
         remote.generate(ids, Sampling(temperature=1.0, max_new_ids=5, speech_temperature=0.5))
+
+
+def test_styles_come_through_where_they_come_first() -> None:
+    texts = train_text_tokenizer([*PromptFormat().texts(), "It is four."] * 20, 320)
+    sizes = LanguageModelConfig(
+        hidden_size=16, num_layers=1, num_heads=2, num_key_value_heads=1, intermediate_size=16
+    )
+    model = VoiceLM.new(sizes, texts, num_codes=40, styles=("slow_1", "loud"))
+    slow, loud = model.vocabulary.style_ids
+    written, code = texts.encode("It").ids, model.vocabulary.speech_id(3)
+    said = [slow, loud, *written, loud, code, slow, code, model.vocabulary.user]
+
+    class Loose(VoiceLM):
+        """Writes a style anywhere, as a server may."""
+
+        def generate(self, *_: Any, **__: Any) -> Any:
+            yield from said
+
+    model.__class__ = Loose
+    with serving(Engine(model)) as address:
+        remote = RemoteLM(
+            address, "served", model.vocabulary, texts, PromptFormat(), context_length=100
+        )
+        found = list(remote.generate([1, 2], Sampling(max_new_ids=50)))
+    assert found == [slow, loud, *written, code, code, model.vocabulary.user]

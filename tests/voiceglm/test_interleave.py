@@ -112,3 +112,24 @@ def test_a_position_is_a_value() -> None:
     before = REPLY.start()
     before.step(Kind.TEXT)
     assert before == REPLY.start()
+
+
+def test_styles_open_a_spoken_reply_and_stand_nowhere_else() -> None:
+    start = REPLY.start()
+    assert Kind.STYLE in start.legal()
+    styled = start.step(Kind.STYLE).step(Kind.STYLE)
+    assert Kind.STYLE in styled.legal()
+    for kind_ in (Kind.TEXT, Kind.SPEECH):
+        assert Kind.STYLE not in styled.step(kind_).legal()
+    for layout in (TEXT_ONLY, SPEECH_ONLY):
+        assert Kind.STYLE not in layout.start().legal()
+    second = walk([*range(13), *[SPEECH_START] * 26], REPLY)
+    with pytest.raises(ConfigError, match="a style id cannot stand here"):
+        second.step(Kind.STYLE)
+
+
+def test_styles_take_the_room_of_text() -> None:
+    position = REPLY.start().step(Kind.STYLE)
+    for _ in range(12):
+        position = position.step(Kind.TEXT)
+    assert position.legal() == {Kind.SPEECH, Kind.STOP}

@@ -258,3 +258,47 @@ def test_sizes_that_do_not_fit_are_refused(model: VoiceLM) -> None:
 def test_text_of_a_reply(model: VoiceLM) -> None:
     ids = [*model.encode_text("two plus"), model.vocabulary.speech_id(3), model.vocabulary.user]
     assert model.decode_text(ids) == "two plus"
+
+
+STYLES = ("slow_1", "loud", "sad")
+
+
+@pytest.fixture(scope="module")
+def styled() -> VoiceLM:
+    text_tokenizer = train_text_tokenizer(["two plus two is four"] * 5, 280)
+    return VoiceLM.new(TINY, text_tokenizer, num_codes=40, styles=STYLES)
+
+
+def opened_by_styles(model: VoiceLM, ids: list[int]) -> int:
+    """Return how many styles come first, and make sure that there are no others."""
+    places = [place for place, id_ in enumerate(ids) if model.vocabulary.is_style(id_)]
+    assert places == list(range(len(places)))
+    return len(places)
+
+
+def test_a_reply_may_begin_with_styles_and_with_nothing_else_of_the_kind(styled: VoiceLM) -> None:
+    prompt = styled.writer.opening("speech") + styled.writer.speech_turn([1, 2, 3])
+    style = styled.vocabulary.style_ids
+    with torch.no_grad():  # so that they come wherever they may
+        weight = styled.network.lm_head.weight
+        before = weight.clone()
+        state = styled.network.model(torch.tensor([prompt])).last_hidden_state[0, -1]
+        weight[style.start : style.stop] = state * 10
+    counts = []
+    for seed in range(30):
+        ids = list(styled.generate(prompt, WILD, generator=seeded(seed), stop_ids=()))
+        counts.append(opened_by_styles(styled, ids))
+        assert len(ids) == WILD.max_new_ids
+    written = list(styled.generate(prompt, WILD, layout=TEXT_ONLY, stop_ids=()))
+    with torch.no_grad():
+        weight.copy_(before)
+    assert max(counts) > 0, "they can be chosen"
+    assert opened_by_styles(styled, written) == 0, "what is only written has no style"
+
+
+def test_a_model_with_styles_is_read_back(styled: VoiceLM, tmp_path: Path) -> None:
+    styled.save(tmp_path / "styled")
+    assert VoiceLM.from_pretrained(tmp_path / "styled").vocabulary == styled.vocabulary
+    plain = VoiceLM.untrained(TINY, like=styled).vocabulary
+    assert plain.styles == STYLES
+    assert styled.decode_text([styled.vocabulary.style_ids[0]]) == ""

@@ -210,3 +210,52 @@ def test_compact_is_the_same_document() -> None:
     compact = example.compact()
     assert (list(compact.ids), list(compact.labels)) == (example.ids, example.labels)
     assert len(compact) == len(example)
+
+
+STYLED = PromptWriter(
+    Vocabulary.compact(TOKENIZER.get_vocab_size(), 8, styles=("slow_1", "loud")), encode, FORMAT
+)
+
+
+def test_a_style_is_written_before_the_text_and_learned_with_it() -> None:
+    v = STYLED.vocabulary
+    style = [v.style_id("slow_1"), v.style_id("loud")]
+    reply = {"text": "four", "codes": [7, 0], "style": ["slow_1", "loud"]}
+    said = [*style, *encode("four"), v.speech_id(7), v.speech_id(0)]
+    assert STYLED.reply("four", [7, 0], ["slow_1", "loud"]) == said
+    row = {"kind": "dialogue", "turns": [{"codes": [1]}, reply, {"text": "two"}, reply]}
+    example = STYLED.example(row)
+    for view, expected in (("both", said), ("text", said[:-2]), ("speech", said[-2:])):
+        labels = STYLED.example({**row, "learn": view}).labels
+        found = [id_ for id_ in labels if id_ not in (IGNORED, v.user)]
+        assert found == expected * 2
+    assert example.ids.count(style[0]) == 2
+    streamed = STYLED.example({**reply, "kind": "streaming"})
+    assert list(streamed.ids) == [v.gmask, v.sop, *said, v.endoftext]
+
+
+def test_a_style_counts_as_text() -> None:
+    text = "two plus two is four. " * 5
+    ids = STYLED.reply(text, [1] * 200, ["loud"])
+    assert len(ids) == 1 + len(encode(text)) + 200
+    assert [STYLED.vocabulary.is_speech(i) for i in ids[:40]] == [False] * 13 + [True] * 26 + [
+        False
+    ]
+    exact = next(n for n in range(200) if len(encode("two" * n)) == 13)
+    STYLED.reply("two" * exact, [1] * 25)
+    with pytest.raises(ConfigError, match="a reply of 14 text ids needs more than 25"):
+        STYLED.reply("two" * exact, [1] * 25, ["loud"])
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ("loud", "style of a training row must be a list of names, got 'loud'"),
+        ({"rate": 2}, "must be a list of names"),
+        (["sad"], "no style 'sad'; it has slow_1, loud"),
+    ],
+)
+def test_bad_styles(style: Any, message: str) -> None:
+    row = {"kind": "streaming", "text": "two", "codes": [1], "style": style}
+    with pytest.raises(ConfigError, match=message):
+        STYLED.example(row)

@@ -1,5 +1,7 @@
 """Ids are arithmetic, and ranges never overlap."""
 
+import json
+
 import pytest
 from tokenizers import Tokenizer
 
@@ -82,3 +84,39 @@ def test_a_digest_is_that_of_what_ids_mean() -> None:
     assert len(digests) == 4
     again = Tokenizer.from_str(texts[0].to_str())
     assert layouts[0].digest(again) == layouts[0].digest(texts[0])
+
+
+def test_styles_follow_the_special_ids() -> None:
+    plain, styled = (Vocabulary.compact(300, 64, styles=names) for names in ((), ("low", "loud")))
+    assert styled.special_ids == plain.special_ids
+    assert styled.style_ids == range(318, 320)
+    assert styled.speech_start_id == plain.speech_start_id + 2
+    assert [styled.style_id(name) for name in ("low", "loud")] == [318, 319]
+    assert [styled.style_name(id_) for id_ in styled.style_ids] == ["low", "loud"]
+    kinds = (styled.is_text, styled.is_speech, styled.is_style)
+    assert [sum(map(bool, (kind(id_) for kind in kinds))) for id_ in (299, 318, 320)] == [1, 1, 1]
+    assert not styled.is_style(317)
+    assert not styled.is_style(320)
+
+
+def test_a_vocabulary_with_styles_is_read_back_and_one_without_is_as_it_was() -> None:
+    text = train_text_tokenizer(["two plus two"] * 5, 300)
+    plain, styled = (Vocabulary.compact(300, 8, styles=names) for names in ((), ("low",)))
+    assert Vocabulary.from_dict(json.loads(json.dumps(styled.to_dict()))) == styled
+    assert "styles" not in plain.to_dict()
+    assert not plain.style_ids
+    other = Vocabulary.compact(300, 8, styles=("high",))
+    assert len({one.digest(text) for one in (plain, styled, other)}) == 3
+    assert not Vocabulary.glm4voice().style_ids
+
+
+def test_a_style_that_is_not_there_is_told() -> None:
+    styled = Vocabulary.compact(300, 8, styles=("low", "loud"))
+    with pytest.raises(ConfigError, match="no style 'sad'; it has low, loud"):
+        styled.style_id("sad")
+    with pytest.raises(ConfigError, match="no style 'sad'; it has none"):
+        Vocabulary.glm4voice().style_id("sad")
+    with pytest.raises(ConfigError, match="id 5 is no style"):
+        styled.style_name(5)
+    with pytest.raises(ConfigError, match="named twice"):
+        Vocabulary.compact(300, 8, styles=("low", "low"))

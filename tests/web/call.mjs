@@ -260,3 +260,12 @@ test("a request that is refused is over", () => {
   assert.equal(call.isAnswering, false);
   assert.deepEqual(told, [{ message: "invalid_value" }]);
 });
+
+test("a voice is asked for by name, and none where there are none", () => {
+  call.update({ instructions: "", eagerness: "auto", voice: "ben" });
+  call.update({ instructions: "", eagerness: "auto", voice: "" });
+  const [chosen, none] = sent().map(({ session }) => session.audio);
+  assert.deepEqual(chosen.output, { voice: "ben" });
+  assert.deepEqual(none.output, {});
+  assert.equal(chosen.input.turn_detection.eagerness, "auto");
+});

@@ -8,6 +8,7 @@ import torch
 
 from tests.web.driver import SECOND, USAGE, Driver, error_of, kinds
 from voiceglm.events import TextDelta
+from voiceglm.style import Style
 from web import actions
 from web.ear import Heard, Turned
 from web.reports import Ended, Sounded, Transcribed, Wrote
@@ -416,3 +417,19 @@ def test_transcripts_come_when_asked_for() -> None:
     deaf = Driver(can_transcribe=False)
     out = deaf.send("session.update", session={"type": "realtime", "audio": {"input": asked}})
     assert out[0]["session"]["audio"]["input"]["transcription"] is None
+
+
+@pytest.mark.parametrize(("rate", "left"), [("slow_3", "One "), ("fast_3", "One two ")])
+def test_truncation_knows_how_fast_a_reply_is(rate: str, left: str) -> None:
+    driver = Driver()
+    driver.turn()
+    reply = driver.reply
+    for words, after in (("One ", 0), ("two ", 10), ("three.", 26)):
+        delta = TextDelta(words, (1,), after, Style(rate=rate))
+        driver.report(Wrote(reply, delta, USAGE))
+    driver.report(Sounded(reply, bytes(48_000 * 2), USAGE))
+    driver.report(Ended(reply, Ending("completed"), USAGE))
+    item = driver.of(actions.Reply)[-1].item_id
+    driver.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=900)
+    found = driver.send("conversation.item.retrieve", item_id=item)[0]["item"]["content"][0]
+    assert found["transcript"] == left, "11 codes of a voice by itself are 6 or 18 of this reply"

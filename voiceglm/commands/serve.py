@@ -148,15 +148,16 @@ def _options(args: argparse.Namespace, voice: str) -> "ServerOptions":
 
 def _voices(args: argparse.Namespace, chat: "VoiceChat") -> "tuple[str, Mapping[str, Speaker]]":
     """Return the voice of sessions that ask for none, empty for the default, and all voices."""
-    from decoder.model import SpeechDecoder, VoicedDecoder
+    from decoder.model import VoicedDecoder, shared_decoder
+    from decoder.voice import DEFAULT
     from decoder.voices import all_speaking, speaking
 
-    decoder = chat.decoder
-    assert isinstance(decoder, SpeechDecoder), "load_chat gives one in the default voice"
+    decoder = shared_decoder(chat.decoder)
     voices: dict[str, Speaker] = {**all_speaking(decoder, args.model, args.voices)}
-    chosen = speaking(decoder, args.voice, args.model, args.voices)
-    if not isinstance(chosen, VoicedDecoder):
+    if args.voice == DEFAULT:
         return "", voices
+    chosen = speaking(decoder, args.voice, args.model, args.voices)
+    assert isinstance(chosen, VoicedDecoder), "any voice but the default one has a file"
     return chosen.voice.name, {**voices, chosen.voice.name: chosen}
 
 

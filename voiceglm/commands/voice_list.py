@@ -26,15 +26,18 @@ def run(args: argparse.Namespace) -> int:
 
     use_threads(args)
     decoder = SpeechDecoder.from_pretrained(args.model)
-    write_json({"voice": DEFAULT, "path": None})
+    known = known_voices(args.model, args.voices)
+    if DEFAULT not in known:
+        write_json({"voice": DEFAULT, "path": None})
     problems = []
-    for name, path in known_voices(args.model, args.voices).items():
+    for name, path in known.items():
         try:
             voice = read_voice(path)
             decoder.check_voice(voice)
         except CheckpointError as error:
             problems.append(f"{path}: {error}")
             continue
-        write_json({"voice": name, "path": str(path), "seconds": voice.seconds})
+        found = {"voice": name, "path": str(path), "seconds": voice.seconds}
+        write_json({**found, "tones": list(voice.tones)} if voice.tones else found)
     sys.stderr.write("".join(f"{problem}\n" for problem in problems))
     return 0

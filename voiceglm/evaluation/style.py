@@ -1,84 +1,77 @@
-"""Table ``style``: whether speech changes as it was asked to, measured on the audio.
+"""Table ``style``: whether speech changes as it was asked to and stays so, measured on the audio.
 
-The synthesizer of the training data is measured the same way: what the measure itself makes of a
-style that is certainly there.
+Two that certainly do as they are told are measured the same way: the decoder, of the codes of a
+plain reading, and the synthesizer of the training data. What they miss, the measure or the decoder
+misses and not the language model.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
+from typing import Any
 
-import numpy as np
-from torch import Tensor
+import torch
 from tqdm import tqdm
 
-from data_synth.levels import dbfs, frame_powers, frame_size
+from data_synth.corpus import DIALECTS, user_voice
 from data_synth.speak import Line
-from data_synth.style import speak_in_style, styled
-from data_synth.tts import ASSISTANT, SAMPLE_RATE, trim
-from voiceglm.error_rate import plain
-from voiceglm.evaluate import RATE, listen
+from data_synth.style import speak_in_style
+from data_synth.tts import ASSISTANT, SAMPLE_RATE, in_accent, speak_alone
+from data_synth.world import LANGUAGES, Language, of_side, wishes
+from decoder.model import SpeechDecoder, VoicedDecoder
+from voiceglm.chat import VoiceChat
+from voiceglm.evaluate import RATE
 from voiceglm.evaluation import nano_world
-from voiceglm.evaluation.sound import median_pitch
+from voiceglm.evaluation.prosody import Spoken, changes, is_as_asked, prosody
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio
+from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.manifest import Utterance, read_samples
+from voiceglm.style import RATES, TONES, VOLUMES, Style
 
 NAME = "style"
-MODEL, SYNTHESIZER = "the model, asked aloud", "espeak-ng, told"
-_RATE_OFF = 0.15  # share of the asked rate
-_LEAST = {"pitch": 0.5, "volume": 1.0}  # semitones and decibels, what one just hears
-_QUIET_DB = 40.0  # frames so far below the loudest are pauses
+MODEL = "the model, asked aloud"
+DECODER, SYNTHESIZER = "its decoder, told", "espeak-ng, told"
+
+GROUPS: Mapping[str, Sequence[str]] = {
+    "rate": tuple(RATES),
+    "pitch": ("low", "high"),
+    "loudness": tuple(VOLUMES),
+    "whisper": ("whisper",),
+    "cheerful and sad": ("cheerful", "sad"),
+}
+MEASURED = (*RATES, *TONES, *VOLUMES)
+
+_TOLD: Mapping[str, Mapping[str, Any]] = {  # what data_synth.style understands
+    **{name: {"rate": speed} for name, speed in RATES.items()},
+    **{name: {"volume": gain} for name, gain in VOLUMES.items()},
+    **{name: {"pitch": name} for name in ("low", "high")},
+    **{name: {"emotion": name} for name in ("whisper", "cheerful", "sad")},
+}
+
+Say = Callable[["Trial", bool], list[Spoken]]
+"""(trial, whether the wish is told) -> the replies to its questions."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A style, and how a user asks for it."""
+class Trial:
+    """A style, and two questions that are asked behind the wish for it."""
 
-    name: str  # a field of data_synth.style
-    word: str
-    spoken: str
-
-    @property
-    def style(self) -> Mapping[str, str]:
-        """What the synthesizer is told."""
-        return {self.name: self.word}
+    number: int
+    name: str
+    questions: tuple[Utterance, Utterance]
 
     @property
-    def target(self) -> float:
-        """The rate that is asked for; for pitch and volume only the direction, 1 or -1."""
-        if self.name == "rate":
-            return styled(ASSISTANT, self.style).rate
-        return 1.0 if self.word.split()[-1] in ("high", "loud") else -1.0
+    def style(self) -> Style:
+        """What is wished for."""
+        return Style.of([self.name])
 
-
-WISHES = (
-    Wish("rate", "slow", "Please speak more slowly."),
-    Wish("rate", "very slow", "Please speak very slowly."),
-    Wish("rate", "fast", "Please speak faster."),
-    Wish("rate", "very fast", "Please speak very fast."),
-    Wish("pitch", "low", "Please speak in a lower voice."),
-    Wish("pitch", "very low", "Please speak in a very low voice."),
-    Wish("pitch", "high", "Please speak in a higher voice."),
-    Wish("pitch", "very high", "Please speak in a very high voice."),
-    Wish("volume", "soft", "Please speak more softly."),
-    Wish("volume", "very soft", "Please speak very softly."),
-    Wish("volume", "loud", "Please speak louder."),
-    Wish("volume", "very loud", "Please speak very loudly."),
-)
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """Something that was said."""
-
-    text: str
-    samples: Tensor  # (num_samples,)
-    sample_rate: int  # hertz
-
-
-Say = Callable[[Wish | None, Utterance], Spoken]
+    @property
+    def language(self) -> Language:
+        """Of the wish and the questions."""
+        return _language(self.questions[0])
 
 
 def measure(subject: Subject) -> Table:
@@ -88,113 +81,169 @@ def measure(subject: Subject) -> Table:
         DependencyError: If the synthesizer is not installed.
         OutputError: If rows cannot be written.
     """
-    asked = nano_world.questions(subject)
-    rng = random.Random(f"style/{subject.settings.seed}")
-    rng.shuffle(asked)
-    lines = [Line(w.spoken, nano_world.voiced(subject, w.spoken, w.spoken).voice) for w in WISHES]
-    commands = nano_world.spoken(subject, "wishes", lines)
-    aloud = dict(zip(WISHES, commands, strict=True))
+    planned = trials(nano_world.questions(subject), subject.settings.seed)
+    aloud = _wishes_aloud(subject, planned)
+    systems = {MODEL: partial(_asked, subject, aloud), SYNTHESIZER: _synthesized}
+    skipped = [Skipped("the sound of accents", "no measure of it is agreed on")]
+    decoder = subject.chat.decoder
+    if isinstance(decoder, SpeechDecoder | VoicedDecoder):
+        systems[DECODER] = partial(_decoded, subject, decoder)
+    else:
+        skipped.append(Skipped(DECODER, "it takes no style"))
     figures: list[Figure] = []
-    for name, say in ((MODEL, partial(_reply, subject, aloud)), (SYNTHESIZER, _synthesized)):
-        rows = style_rows(say, asked)
+    for name, say in systems.items():
+        told = planned if name == MODEL else [each for each in planned if each.name in MEASURED]
+        rows = list(style_rows(say, told))
         subject.keep(NAME, name, rows)
         figures += _figures(name, rows)
     return Table(
         name=NAME,
         title="Speaking style on request",
         protocol=[
-            "The same question with and without the wish. Rate: letters a second between the first"
-            " and the last sound, right within 15 % of the asked one. Pitch: the median F0 has"
-            " moved half a semitone or more in the asked direction. Volume: the level of what is"
-            " no pause has moved a decibel or more in the asked direction.",
-            "A model that ignores wishes is right by chance only; a reply that cannot be measured"
-            " is wrong.",
+            "A wish and two questions in one conversation, each reply against the one to the same"
+            " question without a wish; the wish in a wording that was not trained on. Rate: letters"
+            " or characters a second between the first and the last sound, right within 15 % of"
+            " the asked one and nearer to it than to no change. High and low: the median F0 has"
+            " moved half a semitone or more in the asked direction. Cheerful and sad: so, and the"
+            " range of F0 is wider or narrower."
+            " Loudness: the level of what is no pause has moved a decibel or more in the asked"
+            " direction. Whisper: the share of voiced frames has fallen by ten points or more.",
+            "Kept: the reply to the second question is right as well. Chosen: the model says that"
+            " both replies are in the style, whatever they sound like. A reply that cannot be"
+            " measured is wrong, and a model that ignores wishes is right by chance only.",
         ],
         figures=figures,
-        skipped=[Skipped("whisper, emotions, accents", "no measure of them is agreed on")],
+        skipped=skipped,
     )
 
 
-def style_rows(say: Say, questions: Sequence[Utterance]) -> list[Row]:
-    """Ask each question with and without a wish, the wishes in turn."""
-    rows: list[Row] = []
-    for number, question in enumerate(tqdm(questions, desc=NAME, unit="question")):
-        wish = WISHES[number % len(WISHES)]
-        change = measured_change(wish, say(None, question), say(wish, question))
-        rows.append(
-            {
-                "question": question.text,
-                "wish": f"{wish.name}: {wish.word}",
-                "asked": wish.target,
-                "change": None if change is None else round(change, 4),
-                "right": is_right(wish, change),
-            }
-        )
-    return rows
+def trials(questions: Sequence[Utterance], seed: int) -> list[Trial]:
+    """Pair questions of a language and give each pair a style, all styles by turns."""
+    found: list[Trial] = []
+    for language in LANGUAGES:
+        asked = [question for question in questions if _language(question) == language]
+        random.Random(f"style/{language}/{seed}").shuffle(asked)
+        names = cycle((*MEASURED, *DIALECTS[language]))
+        for pair in zip(asked, [*asked[1:], *asked[:1]], strict=True):
+            found.append(Trial(len(found), next(names), pair))
+    return found
 
 
-def measured_change(wish: Wish, before: Spoken, after: Spoken) -> float | None:
-    """Return the factor of the rate, the semitones of the pitch, or the decibels of the level.
+def style_rows(say: Say, planned: Sequence[Trial]) -> Iterator[Row]:
+    """Ask the questions of each trial behind its wish, and without."""
+    for trial in tqdm(planned, desc=NAME, unit="trial"):
+        without, within = say(trial, False), say(trial, True)
+        first, second = map(_compared, [trial.name] * 2, without, within)
+        yield {
+            "wish": trial.name,
+            "language": trial.language,
+            "questions": [question.text for question in trial.questions],
+            "replies": [reply.text for reply in within],
+            "asked": trial.style.speed if trial.name in RATES else None,
+            "first": first,
+            "second": second,
+            "right": first["right"],
+            "kept": None if first["right"] is None else first["right"] and second["right"],
+            "chosen": all(reply.style == trial.style for reply in within),
+        }
 
-    Returns:
-        ``None`` if one of the two holds nothing to measure.
-    """
-    if wish.name == "rate":
-        one, other = _letters_per_second(before), _letters_per_second(after)
-        return other / one if one and other else None
-    taken = median_pitch if wish.name == "pitch" else level
-    one, other = (
-        taken(spoken.samples, spoken.sample_rate) if len(spoken.samples) else None
-        for spoken in (before, after)
+
+def _compared(name: str, without: Spoken, within: Spoken) -> dict[str, Any]:
+    """Return what is different, and whether it was asked for; None where that is not measured."""
+    before, after = prosody(without), prosody(within)
+    if before is None or after is None:
+        return {"right": False if name in MEASURED else None}
+    changed = changes(before, after)
+    shown = {key: None if value is None else round(value, 4) for key, value in changed.items()}
+    return {**shown, "right": bool(is_as_asked(name, changed)) if name in MEASURED else None}
+
+
+def _wishes_aloud(subject: Subject, planned: Iterable[Trial]) -> list[Utterance]:
+    """Have the wishes spoken, in held-out voices and wordings."""
+    lines = []
+    for trial in planned:
+        rng = random.Random(f"wish/{subject.settings.seed}/{trial.number}")
+        wording = rng.choice(of_side(wishes()[trial.name][trial.language]["wordings"], "test"))
+        voice = user_voice(rng, "test", trial.language)
+        lines.append(Line(wording, voice, language=trial.language))
+    return nano_world.spoken(subject, "wishes", lines)
+
+
+def _asked(
+    subject: Subject, aloud: Sequence[Utterance], trial: Trial, is_told: bool
+) -> list[Spoken]:
+    """Have the model answer, behind the wish or each question in a conversation of its own."""
+    if not is_told:
+        return [_listen(subject, subject.open_chat(), each) for each in trial.questions]
+    chat = subject.open_chat()
+    _listen(subject, chat, aloud[trial.number])
+    return [_listen(subject, chat, question) for question in trial.questions]
+
+
+def _listen(subject: Subject, chat: VoiceChat, said: Utterance) -> Spoken:
+    events = list(chat.reply(read_samples(said, RATE), seed=subject.settings.seed))
+    written = [event for event in events if isinstance(event, TextDelta)]
+    audio = [event for event in events if isinstance(event, AudioDelta)]
+    return Spoken(
+        text="".join(event.text for event in written),
+        samples=torch.cat([torch.zeros(0), *(event.samples.cpu() for event in audio)]),
+        sample_rate=audio[0].sample_rate if audio else RATE,
+        language=_language(said),
+        style=written[-1].style if written else Style(),
     )
-    return None if one is None or other is None else other - one
 
 
-def is_right(wish: Wish, change: float | None) -> bool:
-    """Say whether a change is the one that was asked for."""
-    if change is None:
-        return False
-    if wish.name == "rate":
-        return abs(change / wish.target - 1) <= _RATE_OFF
-    return change * wish.target >= _LEAST[wish.name]
+def _decoded(
+    subject: Subject, decoder: SpeechDecoder | VoicedDecoder, trial: Trial, is_told: bool
+) -> list[Spoken]:
+    """Have the decoder speak the codes of a plain reading of the right answers."""
+    style, replies = trial.style if is_told else Style(), []
+    for plain in _synthesized(trial, False):
+        codes = subject.tokenizer.encode(plain.samples, plain.sample_rate)
+        samples = decoder.decode(codes, style=style).cpu()
+        replies.append(Spoken(plain.text, samples, decoder.sample_rate, plain.language, style))
+    return replies
 
 
-def level(samples: Tensor, sample_rate: int) -> float | None:
-    """Return the level of what is no pause, in dBFS; None of silence: (num_samples,)."""
-    powers = frame_powers(samples.numpy()[:, None], frame_size(sample_rate))[:, 0]
-    loud = powers[dbfs(powers) > dbfs(float(powers.max())) - _QUIET_DB]
-    return float(dbfs(float(np.mean(loud)))) if powers.max() > 0 else None
+def _synthesized(trial: Trial, is_told: bool) -> list[Spoken]:
+    """Have the synthesizer say the right answers."""
+    voice, replies = in_accent(ASSISTANT, trial.language), []
+    for question in trial.questions:
+        text = question.extra["answer"]
+        if is_told:
+            samples, _ = speak_in_style(text, voice, _TOLD[trial.name])
+        else:
+            samples = speak_alone(text, voice)
+        style = trial.style if is_told else Style()
+        replies.append(Spoken(text, samples, SAMPLE_RATE, trial.language, style))
+    return replies
 
 
-def _letters_per_second(spoken: Spoken) -> float:
-    letters = len(plain(spoken.text).replace(" ", ""))
-    if not spoken.samples.any():
-        return 0.0
-    return letters * spoken.sample_rate / len(trim(spoken.samples, margin=0))
-
-
-def _reply(
-    subject: Subject, aloud: Mapping[Wish, Utterance], wish: Wish | None, question: Utterance
-) -> Spoken:
-    """Have the model answer, behind the wish if there is one."""
-    chat, seed = subject.open_chat(), subject.settings.seed
-    if wish is not None:
-        listen(chat, read_samples(aloud[wish], RATE), seed=seed)
-    return Spoken(*listen(chat, read_samples(question, RATE), seed=seed))
-
-
-def _synthesized(wish: Wish | None, question: Utterance) -> Spoken:
-    """Have the synthesizer say the right answer."""
-    text = question.extra["answer"]
-    samples, _ = speak_in_style(text, ASSISTANT, wish.style if wish else {})
-    return Spoken(text, samples, SAMPLE_RATE)
+def _language(said: Utterance) -> Language:
+    return "zh" if said.language == "zh" else "en"
 
 
 def _figures(name: str, rows: Sequence[Row]) -> Iterable[Figure]:
     column = "instruction accuracy" if name == MODEL else ""
-    whole = [float(row["right"]) for row in rows]
-    yield ratio(name, "styles right", whole, column=column)
-    for field in ("rate", "pitch", "volume"):
-        right = [float(row["right"]) for row in rows if row["wish"].startswith(f"{field}:")]
-        if right:
-            yield ratio(name, f"{field} right", right)
+    heard = [row for row in rows if row["right"] is not None]
+    yield ratio(name, "styles right", _share(heard, "right"), column=column)
+    yield ratio(name, "styles right and kept", _share(heard, "kept"))
+    languages = sorted({row["language"] for row in rows})
+    for language in languages if len(languages) > 1 else ():
+        of_language = [row for row in heard if row["language"] == language]
+        yield ratio(name, f"styles right, {language}", _share(of_language, "right"))
+    for group, names in GROUPS.items():
+        if of_group := [row for row in heard if row["wish"] in names]:
+            yield ratio(name, f"{group} right", _share(of_group, "right"))
+    for level in RATES:
+        factors = [
+            row["first"]["rate"] for row in heard if row["wish"] == level and "rate" in row["first"]
+        ]
+        if factors:
+            yield ratio(name, f"{level}, {RATES[level]} asked", factors, scale=1.0, unit="times")
+    if name == MODEL:
+        yield ratio(name, "styles chosen", _share(rows, "chosen"))
+
+
+def _share(rows: Sequence[Row], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]

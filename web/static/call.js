@@ -104,13 +104,15 @@ export class Call extends EventTarget {
   }
 
   /** Change the settings of the session. */
-  update({ instructions, eagerness }) {
+  update({ instructions, eagerness, voice }) {
     const detection = { type: "semantic_vad", eagerness };
+    const input = { transcription: { model: "built-in" }, turn_detection: detection };
+    const output = voice ? { voice } : {}; // a server without voices names none
     this.send("session.update", {
       session: {
         type: "realtime",
         instructions,
-        audio: { input: { transcription: { model: "built-in" }, turn_detection: detection } },
+        audio: { input, output },
       },
     });
   }

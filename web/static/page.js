@@ -17,6 +17,7 @@ export function start(panel) {
   const settings = () => ({
     instructions: find("instructions").value,
     eagerness: find("patience").value,
+    voice: find("speaker").value,
   });
 
   async function open(microphone) {
@@ -77,7 +78,7 @@ export function start(panel) {
       call?.write(text);
     });
   });
-  for (const part of ["instructions", "patience"]) {
+  for (const part of ["instructions", "patience", "speaker"]) {
     find(part).addEventListener("change", () => {
       if (!call) return;
       call.silenceMs = SILENCE_MS[find("patience").value];
