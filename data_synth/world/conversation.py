@@ -1,11 +1,11 @@
 """Conversations of several turns: what was told is asked for, questions refer back, styles last.
 
 Every reply has one right text, and one style that it is to be spoken in: the one that was last
-asked for. A style is written as the names of ``style_wishes.yaml``, at most one of each group.
+asked for, written as the names of its parts (``voiceglm.style``).
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -14,17 +14,10 @@ from typing import Any
 import yaml
 
 from data_synth.world.exchange import Exchange, Language, Split, World, of_side
+from voiceglm.style import Style
 
 TURNS = {1: 40, 2: 20, 3: 15, 4: 10, 5: 8, 6: 7}
 """How many turns a conversation has: that many, as often as this."""
-GROUPS: Mapping[str, Sequence[str]] = {
-    "accent": ("british", "scottish", "cantonese"),
-    "rate": ("slow_1", "slow_2", "slow_3", "fast_1", "fast_2", "fast_3"),
-    "tone": ("low", "high", "whisper", "cheerful", "sad"),
-    "volume": ("soft", "loud"),
-}
-"""Styles that exclude one another, in the order in which a style is written."""
-_BACK = {"american": "accent", "mandarin": "accent", "steady": "rate"}
 _FOREIGN = {"en": ("cantonese", "mandarin"), "zh": ("british", "scottish", "american")}
 
 _WISH, _TELL, _ASK = 0.10, 0.08, 0.05  # how often a turn is one, where nothing is pending
@@ -47,7 +40,7 @@ class _State:
 
     known: dict[str, dict[str, str]] = field(default_factory=dict)  # by language
     asked: set[str] = field(default_factory=set)
-    style: dict[str, str] = field(default_factory=dict)  # by group
+    style: Style = field(default_factory=Style)
     last: Exchange | None = None
 
 
@@ -88,8 +81,7 @@ class Talk:
         world = self._worlds[language]
         exchange = self._exchange(rng, world, state)
         state.last = exchange
-        order = (state.style[group] for group in GROUPS if group in state.style)
-        return Turn(exchange, tuple(order))
+        return Turn(exchange, state.style.names())
 
     def _exchange(self, rng: random.Random, world: World, state: _State) -> Exchange:
         known, last = state.known.setdefault(world.language, {}), state.last
@@ -139,7 +131,7 @@ class Talk:
         name = rng.choice(names)
         wish = wishes()[name][world.language]
         wording = rng.choice(of_side(wish["wordings"], self._split))
-        follow(state.style, name)
+        state.style = state.style.changed(name)
         return Exchange(wording, wish["confirmation"], "style", wording, world.language)
 
 
@@ -148,14 +140,3 @@ def wishes() -> dict[str, Any]:
     """Return every way to ask for a style, by its name and language."""
     text = files("data_synth").joinpath("style_wishes.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
-
-
-def follow(style: dict[str, str], name: str) -> None:
-    """Change a style, by group, as a wish asks for."""
-    if name == "normal":
-        style.clear()
-    elif name in _BACK:
-        style.pop(_BACK[name], None)
-    else:
-        (group,) = (group for group, names in GROUPS.items() if name in names)
-        style[group] = name

@@ -18,7 +18,8 @@ from data_synth.world import (
     wishes,
     world,
 )
-from data_synth.world.conversation import GROUPS, TURNS, follow
+from data_synth.world.conversation import TURNS
+from voiceglm.style import Style
 
 DRAWS = 400
 
@@ -78,38 +79,17 @@ def test_a_style_is_kept_until_another_is_asked_for(language: Language) -> None:
     kept = 0
     by_wording = {w: name for name, each in wishes().items() for w in each[language]["wordings"]}
     for talk in talks(language, turns=5):
-        style: dict[str, str] = {}
+        style = Style()
         for turn in talk:
             if turn.exchange.language != language:
                 continue
             if turn.exchange.skill == "style":
-                follow(style, by_wording[turn.exchange.wording])
-            elif style:
+                style = style.changed(by_wording[turn.exchange.wording])
+            elif style != Style():
                 kept += 1
             if all(each.exchange.language == language for each in talk):
-                assert turn.style == tuple(style[group] for group in GROUPS if group in style)
+                assert turn.style == style.names()
     assert kept > 50
-
-
-def test_wishes_of_a_group_replace_one_another() -> None:
-    style: dict[str, str] = {}
-    for name in ("slow_2", "whisper", "fast_1", "british"):
-        follow(style, name)
-    assert style == {"rate": "fast_1", "tone": "whisper", "accent": "british"}
-    follow(style, "american")
-    follow(style, "steady")
-    assert style == {"tone": "whisper"}
-    follow(style, "normal")
-    assert style == {}
-
-
-def test_every_style_can_be_asked_for_in_every_language() -> None:
-    names = {name for group in GROUPS.values() for name in group}
-    assert names | {"american", "mandarin", "steady", "normal"} == set(wishes())
-    for wish in wishes().values():
-        for language in LANGUAGES:
-            assert len(wish[language]["wordings"]) >= 8
-            assert wish[language]["confirmation"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

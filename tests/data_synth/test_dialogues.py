@@ -15,6 +15,7 @@ from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_row
 from data_synth.speech_sets import answers_to
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import IGNORED, PromptFormat, PromptWriter
+from voiceglm.style import STYLE_NAMES
 from voiceglm.text_tokenizer import train_text_tokenizer
 from voiceglm.vocabulary import Vocabulary
 
@@ -82,7 +83,7 @@ def dialogues(finetuning: list[Row]) -> list[Row]:
 def writer(questions: list[Utterance]) -> PromptWriter:
     texts = [question.text or "" for question in questions]
     tokenizer = train_text_tokenizer([*PromptFormat().texts(), *texts], 400)
-    vocabulary = Vocabulary.compact(tokenizer.get_vocab_size(), NUM_CODES)
+    vocabulary = Vocabulary.compact(tokenizer.get_vocab_size(), NUM_CODES, styles=STYLE_NAMES)
     return PromptWriter(vocabulary, lambda text: tokenizer.encode(text).ids, PromptFormat())
 
 
