@@ -63,6 +63,8 @@ class Expected:
     """Of a document, on average; ``None`` for recordings."""
     learned: float = 1.0
     """Share of a document's ids that are learned."""
+    letters: int | None = None
+    """Characters that recordings are written in, where a tokenizer finds its alphabet itself."""
     ids_per_second: float | None = None
     """What one GPU writes, where ids are written and that was measured."""
 

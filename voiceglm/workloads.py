@@ -28,7 +28,7 @@ from decoder.flow import FlowDraws
 from decoder.flow_model import FlowModel
 from decoder.train_vocoder import VocoderTrainConfig
 from decoder.vocoder import HiFTGenerator
-from tokenizer.asr import AnyRecognizer, CtcRecognizer, JointRecognizer
+from tokenizer.asr import AUTO_ALPHABET, AnyRecognizer, CtcRecognizer, JointRecognizer
 from tokenizer.config import TokenizerConfig
 from tokenizer.encoder import FEATURE_STRIDE, Encoded
 from tokenizer.model import SpeechTokenizer
@@ -43,6 +43,7 @@ from voiceglm.train_config import TrainConfig
 from voiceglm.vocabulary import SPECIAL_NAMES, Vocabulary
 
 TEXT_RATE = 3.3  # text ids a second of speech (docs/training.md, what the dry run assumes)
+_PRIVATE_USE = 0xE000  # first of 6,400 characters that stand for any
 _ALIGNED = 64  # rows of a vocabulary are a multiple of it
 
 
@@ -186,8 +187,21 @@ def _recognition(recognizer: AnyRecognizer, encoded: Encoded, labels: Tensor) ->
     return F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten())
 
 
+def _spelled(name: str, config: TokenizerConfig, expected: Expected) -> TokenizerConfig:
+    """Give a tokenizer that finds its alphabet in training one of the expected size."""
+    recognizer = config.recognizer
+    if recognizer is None or recognizer.alphabet != AUTO_ALPHABET:
+        return config
+    if expected.letters is None:
+        raise ConfigError(
+            f"{name}.model.recognizer.alphabet is auto: say how many in expected.{name}.letters"
+        )
+    letters = "".join(map(chr, range(_PRIVATE_USE, _PRIVATE_USE + expected.letters)))
+    return replace(config, recognizer=replace(recognizer, alphabet=letters))
+
+
 def _listener(name: str, config: TokenizerTrainConfig, expected: Expected) -> Workload:
-    tokenizer, parts = _tokenizer(config.model)
+    tokenizer, parts = _tokenizer(_spelled(name, config.model, expected))
     seconds, recognizer = _seconds(expected), tokenizer.recognizer
     if recognizer is None:
         raise ConfigError(f"{name}.model.recognizer is null, and training needs one")

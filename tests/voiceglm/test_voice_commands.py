@@ -226,8 +226,8 @@ def test_a_codebook_of_another_size_is_refused(
     base: Path, spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["decoder", "train-flow", str(spoken), "-o", str(tmp_path / "run"), *TRAIN]
-    assert main([*asked, "--model", str(base)]) == 1  # nano's flow has 1024 codes
-    assert "num_codes is 1024, but the tokenizer has 20 codes" in capsys.readouterr().err
+    assert main([*asked, "--model", str(base)]) == 1  # nano's flow has 2048 codes
+    assert "num_codes is 2048, but the tokenizer has 20 codes" in capsys.readouterr().err
 
 
 def test_a_decoder_is_measured(
