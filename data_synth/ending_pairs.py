@@ -9,13 +9,16 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from data_synth.world import Exchange, Split, sample_exchange, world
+from data_synth.world import Exchange, Language, Split, sample_exchange, world
 
 Kind = Literal["fact", "topic"]
-FACTS = ("capitals", "countries", "opposites", "colours", "arithmetic", "spelling")
+FACTS: dict[Language, tuple[str, ...]] = {
+    "en": ("capitals", "countries", "opposites", "colours", "arithmetic", "spelling"),
+    "zh": ("capitals", "countries", "opposites", "colours", "doubles", "festivals"),
+}
 """Skills whose answers say "... is ...", so that what comes after it can be exchanged."""
 
-_VERB = " is "
+_VERBS: dict[Language, str] = {"en": " is ", "zh": "是"}
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,20 @@ class EndingPair:
     wrong: str
 
 
-def sample_pair(rng: random.Random, kind: Kind, split: Split = "test") -> EndingPair:
+def sample_pair(
+    rng: random.Random, kind: Kind, split: Split = "test", language: Language = "en"
+) -> EndingPair:
     """Draw a pair whose endings differ.
 
     Args:
         rng: Of every draw.
         kind: How the wrong ending is wrong.
         split: Which wordings ask.
+        language: Of the question and both answers.
     """
     while True:
-        asked = sample_exchange(rng, split, rng.choice(FACTS) if kind == "fact" else None)
+        skill = rng.choice(FACTS[language]) if kind == "fact" else None
+        asked = sample_exchange(rng, split, skill, language)
         ending = _other_fact if kind == "fact" else _other_topic
         wrong = ending(rng, asked, split)
         if wrong != asked.answer:
@@ -47,12 +54,13 @@ def sample_pair(rng: random.Random, kind: Kind, split: Split = "test") -> Ending
 
 def _other_fact(rng: random.Random, asked: Exchange, split: Split) -> str:
     """Return the answer with the ending of another answer of the same skill."""
-    other = sample_exchange(rng, split, asked.skill).answer
-    start, _, _ = asked.answer.rpartition(_VERB)
-    _, _, ending = other.rpartition(_VERB)
-    return f"{start}{_VERB}{ending}"
+    other = sample_exchange(rng, split, asked.skill, asked.language).answer
+    verb = _VERBS[asked.language]
+    start, _, _ = asked.answer.rpartition(verb)
+    _, _, ending = other.rpartition(verb)
+    return f"{start}{verb}{ending}"
 
 
 def _other_topic(rng: random.Random, asked: Exchange, split: Split) -> str:
-    skill = rng.choice([name for name in world().skills if name != asked.skill])
-    return sample_exchange(rng, split, skill).answer
+    skill = rng.choice([name for name in world(asked.language).skills if name != asked.skill])
+    return sample_exchange(rng, split, skill, asked.language).answer

@@ -86,12 +86,24 @@ def babble(
 
     def record(number: int, rng: random.Random) -> tuple[Line, Tensor]:
         del number
-        talkers = [_talk(voices, rng) for _ in range(rng.randint(*_TALKERS))]
-        together = torch.stack(talkers).sum(0)
-        together = together / (2 * together.abs().max().clamp_min(1e-8))
-        return Line("", Voice("babble")), together
+        return Line("", Voice("babble")), at_once(voices, rng)
 
     return write_packs(folder, record, num_lines=num_clips, sample_rate=RATE, seed=seed)
+
+
+def at_once(voices: Sequence[Utterance], rng: random.Random) -> Tensor:
+    """Let four to eight people talk at once for ten seconds: (num_samples,) at 16 kHz, peak 0.5.
+
+    Args:
+        voices: Whom to take; each talker says any of these, one after the other.
+        rng: Of every draw.
+
+    Raises:
+        AudioError: If a recording cannot be read.
+    """
+    talkers = [_talk(voices, rng) for _ in range(rng.randint(*_TALKERS))]
+    together = torch.stack(talkers).sum(0)
+    return together / (2 * together.abs().max().clamp_min(1e-8))
 
 
 def write_noises(folder: Path, voices: Sequence[Utterance], given: Path | None) -> Path:

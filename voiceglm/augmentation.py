@@ -117,8 +117,8 @@ def augment(
         if recorded is None:
             noise = noise_like(samples, snr_db, generator)
         else:
-            noise = _stretch_of(sounds.samples(recorded, sample_rate), len(samples), generator)
-            noise = _at_snr(noise, samples, snr_db)
+            noise = stretch_of(sounds.samples(recorded, sample_rate), len(samples), generator)
+            noise = at_snr(noise, samples, snr_db)
         samples = samples + noise
     peak = samples.abs().max().clamp(min=1e-8)
     return samples / peak * config.min_peak ** _uniform(generator)
@@ -167,16 +167,16 @@ def noise_like(samples: Tensor, snr_db: float, generator: torch.Generator) -> Te
     frequencies = torch.arange(1, len(spectrum) + 1, dtype=torch.float32)
     slope = _uniform(generator)  # 0 white, 0.5 pink, 1 brown
     noise = torch.fft.irfft(spectrum * frequencies**-slope, n=length)[: len(samples)]
-    return _at_snr(noise, samples, snr_db)
+    return at_snr(noise, samples, snr_db)
 
 
-def _at_snr(noise: Tensor, samples: Tensor, snr_db: float) -> Tensor:
-    """Scale noise so that speech is ``snr_db`` louder on average: (N,), (N,) -> (N,)."""
+def at_snr(noise: Tensor, samples: Tensor, snr_db: float) -> Tensor:
+    """Scale noise so that speech has ``snr_db`` more mean power: (N,), (N,) -> (N,)."""
     wanted = samples.square().mean().sqrt() * 10.0 ** (-snr_db / 20.0)
     return noise * (wanted / noise.square().mean().sqrt().clamp(min=1e-12))
 
 
-def _stretch_of(noise: Tensor, length: int, generator: torch.Generator) -> Tensor:
+def stretch_of(noise: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """Cut a stretch out of a recording, from anywhere and around its end: (M,) -> (length,)."""
     if not len(noise):
         return torch.zeros(length)

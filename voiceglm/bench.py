@@ -9,7 +9,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from voiceglm.vocabulary import Vocabulary
 RATE = 16_000  # hertz, of what is heard
 ENOUGH_SECONDS = 10.0  # of writing ids, where that is slow
 FIRST_CODES = 10  # of the first chunk that is spoken
+LOOP_IDS = 117  # of an answer, at the most: three stretches of text and of speech
 RELEASED = LanguageModelConfig(
     hidden_size=4_096,
     num_layers=40,
@@ -70,7 +71,8 @@ class Bench:
     """From the end of speech to the first sound, in order; ``total`` is timed by itself."""
     ids_per_second: Spread
     real_time_factors: dict[str, Spread]
-    """Seconds of computing per second of audio."""
+    """Seconds of computing per second of audio: of what is heard, or spoken, or (``whole_loop``) of
+    hearing and answering, per second of the answer."""
     chunks_ms: tuple[float, ...]
     """Of a long reply: each chunk of the decoder, the median of all runs."""
     memory_mb: dict[str, float]
@@ -154,6 +156,7 @@ def bench(
         real_time_factors={
             "tokenizer": Spread.of(heard, scale=1 / seconds),
             "decoder": Spread.of([sum(run) for run in long], scale=1 / reply_seconds),
+            "whole_loop": Spread.of([_whole_loop(chat, question) for _ in range(2 + repeats // 4)]),
         },
         chunks_ms=tuple(round(1e3 * value, 2) for value in medians.tolist()),
         memory_mb=memory,
@@ -222,6 +225,20 @@ def _total(chat: VoiceChat, question: Tensor) -> float:
         events.close()
 
     return _seconds(until_sound)
+
+
+def _whole_loop(chat: VoiceChat, question: Tensor) -> float:
+    """Time a question heard and answered, by the length of the answer."""
+    fresh = VoiceChat(chat.tokenizer, chat.model, chat.decoder)
+    sampling = replace(DEFAULT_SAMPLING, max_new_ids=LOOP_IDS)
+    spoken: list[Tensor] = []
+
+    def turn() -> None:
+        events = fresh.reply(question, sampling=sampling)
+        spoken.extend(event.samples for event in events if isinstance(event, AudioDelta))
+
+    seconds = _seconds(turn)
+    return seconds * chat.decoder.sample_rate / max(1, sum(map(len, spoken)))
 
 
 def _ids_per_second(chat: VoiceChat, question: Tensor, *, count: int = 200) -> float:

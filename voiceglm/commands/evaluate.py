@@ -17,17 +17,20 @@ from voiceglm.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from voiceglm.evaluation.subject import Settings
+
 TABLES = (
     "codes",
     "reconstruction",
     "spoken-lm",
     "spoken-qa",
     "reply",
+    "turns",
     "style",
     "intent",
     "people",
 )
-SUMMARY = "nano"  # the figures of docs/nano.md, with what they must reach
+SUMMARY = "nano"  # the tables that nano's bars need, and a page of these
 ALL = "all"
 
 
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=(*TABLES, ALL, SUMMARY),
         metavar="TABLE",
-        help=f"{', '.join(TABLES)}; {ALL} of these; {SUMMARY}: the figures of docs/nano.md",
+        help=f"{', '.join(TABLES)}; {ALL} of these; {SUMMARY}: what docs/nano.md must reach",
     )
     add_model_arguments(parser)
     parser.add_argument("--device", default="cpu", help="where the model computes, such as cuda")
@@ -72,8 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("evaluation"), help="one folder of raw rows a table"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the tables that are in the output folder"
+    )
     parser.add_argument("--table", type=Path, help="also write the Markdown to this file")
-    parser.add_argument("--questions", type=positive, default=240, help="asked of each set")
+    parser.add_argument(
+        "--bench",
+        type=Path,
+        metavar="JSON",
+        help=f"what voiceglm bench -o wrote, for the speeds of {SUMMARY}",
+    )
+    parser.add_argument("--questions", type=positive, default=500, help="asked of each set")
     parser.add_argument("--readings", type=positive, default=300, help="transcribed of each set")
     parser.add_argument("--pairs", type=positive, default=300, help="compared of each set")
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
@@ -108,7 +120,8 @@ def _check_inputs(args: argparse.Namespace) -> None:
     """
     from voiceglm.errors import ConfigError
 
-    for path in (*args.manifest, *args.noise, *args.recordings):
+    bench = () if args.bench is None else (args.bench,)
+    for path in (*args.manifest, *args.noise, *args.recordings, *bench):
         if not path.is_file():
             raise ConfigError(f"no such file: {path}")
     for path in (args.data, args.digits):
@@ -121,47 +134,38 @@ def _measured(args: argparse.Namespace, names: "Sequence[str]") -> "Iterator[str
     command = f"voiceglm evaluate {' '.join(args.tables)} --model {args.model} {counts}"
     if args.voice != "default":
         command += f" --voice {args.voice}"
-    if SUMMARY in names:
-        yield _summary(args, command)
-    tables = TABLES if ALL in names else [name for name in names if name != SUMMARY]
+    from voiceglm.evaluation.bars import needed
+    from voiceglm.evaluation.run import measure_tables, missing
+    from voiceglm.report import summarize
+
+    wanted = [*(needed() if SUMMARY in names else ()), *(TABLES if ALL in names else names)]
+    tables = [name for name in dict.fromkeys(wanted) if name in TABLES]
+    if args.resume:
+        tables = missing(args.output, tables)
     if tables:
-        from voiceglm.evaluation.run import measure_tables
-        from voiceglm.evaluation.subject import Settings
-
-        settings = Settings(
-            model=args.model,
-            run=args.run,
-            output=args.output,
-            data=args.data,
-            manifests=tuple(args.manifest),
-            noises=tuple(args.noise),
-            recordings=tuple(args.recordings),
-            digits=args.digits,
-            recognizer=args.recognizer,
-            device=args.device,
-            voice=args.voice,
-            voices=args.voices,
-            num_questions=args.questions,
-            num_readings=args.readings,
-            num_pairs=args.pairs,
-            seed=args.seed,
-        )
-        yield from measure_tables(settings, tables, command)
+        yield from measure_tables(_settings(args), tables, command)
+    if SUMMARY in names:
+        yield summarize(args.output, args.model, args.bench)
 
 
-def _summary(args: argparse.Namespace, command: str) -> str:
-    from voiceglm.report import Measurement, measure, table
+def _settings(args: argparse.Namespace) -> "Settings":
+    from voiceglm.evaluation.subject import Settings
 
-    measurement = Measurement(
+    return Settings(
         model=args.model,
         run=args.run,
         output=args.output,
-        num_questions=args.questions,
-        num_readings=args.readings,
+        data=args.data,
+        manifests=tuple(args.manifest),
+        noises=tuple(args.noise),
         recordings=tuple(args.recordings),
-        command=command,
+        digits=args.digits,
+        recognizer=args.recognizer,
         device=args.device,
         voice=args.voice,
         voices=args.voices,
+        num_questions=args.questions,
+        num_readings=args.readings,
+        num_pairs=args.pairs,
+        seed=args.seed,
     )
-    return table(measure(measurement))

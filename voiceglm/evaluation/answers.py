@@ -2,7 +2,8 @@
 
 The normalization is TriviaQA's (Joshi et al. 2017: lower case, no punctuation, no articles) after
 Whisper's English normalizer, so that "nineteen eighty-four" heard is "1984" written. As published
-for spoken question answering, a reply is right if it contains an answer, here as whole words.
+for spoken question answering, a reply is right if it contains an answer, here as whole words; in
+Chinese, which parts no words, as characters.
 """
 
 import re
@@ -19,8 +20,11 @@ def normalized(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", plain(spoken_words(text))).split())
 
 
-def holds_answer(reply: str, answers: Iterable[str]) -> bool:
+def holds_answer(reply: str, answers: Iterable[str], language: str = "en") -> bool:
     """Say whether a reply contains one of the answers, word for word."""
+    if language == "zh":
+        said = plain(reply, "zh")
+        return any(answer in said for each in answers if (answer := plain(each, "zh")))
     words = f" {normalized(reply)} "
     wanted = (normalized(answer) for answer in answers)
     return any(f" {answer} " in words for answer in wanted if answer)

@@ -1,4 +1,4 @@
-"""The sets of recordings that are transcribed: the nano world, public corpora, manifests.
+"""The sets of recordings that are transcribed: the nano world, people, public corpora, manifests.
 
 Public corpora are looked for by the names they are published under. What is absent is named.
 """
@@ -46,10 +46,15 @@ class ClipSet:
     def errors(self, said: str, heard: str) -> ErrorRate:
         """Compare two transcripts in the unit of the language: words, or Chinese characters."""
         if self.language == "zh":
-            return character_errors([{"said": said, "heard": heard}], language="zh")
+            return self.letters(said, heard)
         if self.by_people:
             said, heard = spoken_words(said), spoken_words(heard)
         return word_errors([{"said": said, "heard": heard}])
+
+    def letters(self, said: str, heard: str) -> ErrorRate:
+        """Compare two transcripts character by character."""
+        language = "zh" if self.language == "zh" else "en"
+        return character_errors([{"said": said, "heard": heard}], language=language)
 
     @property
     def unit(self) -> str:
@@ -91,11 +96,12 @@ def clip_sets(subject: Subject) -> tuple[list[ClipSet], list[Skipped]]:
         ConfigError: If a manifest cannot be read.
     """
     sets, skipped = [], []
-    try:
-        clips = nano_world.readings(subject)
-        sets.append(ClipSet(nano_world.READINGS, clips, by_people=False))
-    except DependencyError as error:
-        skipped.append(Skipped(nano_world.READINGS, str(error)))
+    for language, name in nano_world.READINGS.items():
+        try:
+            clips = nano_world.readings(subject, language)
+            sets.append(ClipSet(name, clips, by_people=False))
+        except DependencyError as error:
+            skipped.append(Skipped(name, str(error)))
     for corpus in CORPORA:
         found = find_folder(subject.settings.data, corpus.folders)
         if found is None:

@@ -2,16 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from tokenizer.asr import CtcRecognizer
 from voiceglm.audio import check_samples
-from voiceglm.error_rate import character_errors
-from voiceglm.errors import AudioError, ConfigError
+from voiceglm.error_rate import ErrorRate
+from voiceglm.errors import AudioError, ConfigError, DependencyError, SynthesisError
 from voiceglm.evaluate import RATE, CodeReader
+from voiceglm.evaluation import flite, nano_world
+from voiceglm.evaluation.babble import RATIO_DB, Babble
 from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import (
@@ -20,6 +22,7 @@ from voiceglm.evaluation.tables import (
     Skipped,
     Table,
     error_figure,
+    ratio,
     slug,
     without_errors,
 )
@@ -30,33 +33,116 @@ NAME = "codes"
 OWN = "own recognizer, through the codes"
 READ = "language model, through the codes"
 REFERENCE = "independent recognizer, without codes"
+TO_REFERENCE = f"wrong characters, as a multiple of those of the {REFERENCE}"
+TO_CLEAN = "wrong characters, as a multiple of those without babble"
+EVERYTHING = "nano world, readings and questions, en and zh"
+Read = Callable[[Any], str]  # (num_samples,) at RATE -> words
 
 
 def measure(subject: Subject) -> Table:
-    """Transcribe every set through the codes and without.
+    """Transcribe every set through the codes and without, the nano world's in babble, too.
 
     Raises:
+        AudioError: If a recording of the nano world cannot be read.
         ConfigError: If a manifest cannot be read.
         OutputError: If rows cannot be written.
     """
     sets, skipped = clip_sets(subject)
+    sets += _other_synthesizer(subject, skipped)
     readers, unreadable = readers_of(subject)
     figures: list[Figure] = []
+    world: dict[str, tuple[ClipSet, Sequence[Row]]] = {}
     for clips in sets:
-        rows = [_row(subject, readers, clip) for clip in tqdm(clips.clips, desc=clips.name)]
-        subject.keep(NAME, clips.name, rows)
+        rows = _rows(subject, readers, clips)
         good = without_errors(rows, clips.name, skipped)
         figures += _figures(subject, clips, good, list(readers))
+        if clips.name in nano_world.READINGS.values():
+            world[clips.name] = clips, rows
+    figures += _in_babble(subject, readers, list(world.values()))
+    figures += _use_of_all(subject, [row for _, rows in world.values() for row in rows])
     return Table(
         name=NAME,
         title="Speech through the codes",
         protocol=[
             NORMALIZATION,
-            "The language model reads greedily; the independent recognizer hears the recording.",
+            "The language model reads greedily; the independent recognizer hears the recording."
+            " In a recipe's run it is the tokenizer's network without a quantizer, trained apart.",
+            f"Babble: four to eight held-out voices at once, {RATIO_DB:g} dB below the recording in"
+            " mean power. Multiples are ratios of all wrong characters.",
         ],
         figures=figures,
         skipped=[*skipped, *unreadable],
     )
+
+
+def in_babble(name: str) -> str:
+    """Return what a set is called with babble behind it."""
+    return f"{name}, babble at {RATIO_DB:g} dB"
+
+
+def _other_synthesizer(subject: Subject, skipped: list[Skipped]) -> list[ClipSet]:
+    try:
+        return [ClipSet(flite.NAME, flite.flite_readings(subject), by_people=False)]
+    except (DependencyError, SynthesisError) as error:
+        skipped.append(Skipped(flite.NAME, str(error)))
+        return []
+
+
+def _rows(
+    subject: Subject,
+    readers: Mapping[str, Read],
+    clips: ClipSet,
+    babble: Babble | None = None,
+) -> list[Row]:
+    """Have a set read and keep its rows."""
+    name = clips.name if babble is None else in_babble(clips.name)
+    rows = [
+        _row(subject, readers, clip, place, babble)
+        for place, clip in enumerate(tqdm(clips.clips, desc=name))
+    ]
+    subject.keep(NAME, name, rows)
+    return rows
+
+
+def _in_babble(
+    subject: Subject,
+    readers: Mapping[str, Read],
+    world: Sequence[tuple[ClipSet, Sequence[Row]]],
+) -> Iterable[Figure]:
+    """Have the nano world's sets read in babble of their own voices."""
+    talkers = [clip for clips, _ in world for clip in clips.clips]
+    babble = Babble(talkers, subject.settings.seed) if talkers else None
+    for clips, clean in world:
+        name, rows = in_babble(clips.name), _rows(subject, readers, clips, babble)
+        both = zip(rows, clean, strict=True)
+        pairs = [pair for pair in both if not any("error" in row for row in pair)]
+        for reader in readers if pairs else ():
+            noisy, quiet = (
+                [clips.letters(row["said"], row[slug(reader)]) for row in side]
+                for side in zip(*pairs, strict=True)
+            )
+            yield error_figure(name, "wrong characters", noisy, system=reader)
+            yield from _multiple(name, TO_CLEAN, noisy, quiet, reader)
+
+
+def _multiple(
+    name: str, what: str, errors: Sequence[ErrorRate], others: Sequence[ErrorRate], reader: str
+) -> Iterable[Figure]:
+    """Give the ratio of all errors to all of the others, item by item, if there are any."""
+    parts, wholes = ([float(each.edits) for each in side] for side in (errors, others))
+    if any(wholes):
+        yield ratio(name, what, parts, wholes, scale=1.0, unit="times", system=reader)
+
+
+def _use_of_all(subject: Subject, rows: Sequence[Row]) -> Iterable[Figure]:
+    """Count the codes of everything that users say in the nano world."""
+    codes = [row["codes"] for row in rows if "codes" in row]
+    for language in nano_world.QUESTIONS if rows else ():
+        asked = nano_world.questions(subject, language)
+        codes += [subject.tokenizer.encode(read_samples(clip, RATE), RATE) for clip in asked]
+    if codes:
+        use = codebook_use(codes, subject.tokenizer.num_codes)
+        yield Figure(set=EVERYTHING, what="codebook in use", value=use["used"], count=len(codes))
 
 
 def codebook_use(codes: Iterable[Sequence[int]], num_codes: int) -> dict[str, float]:
@@ -80,9 +166,6 @@ def codebook_use(codes: Iterable[Sequence[int]], num_codes: int) -> dict[str, fl
     }
 
 
-Read = Callable[[Any], str]  # (num_samples,) at RATE -> words
-
-
 def readers_of(subject: Subject) -> tuple[dict[str, Read], list[Skipped]]:
     """Return who can read, and who cannot and why."""
     readers: dict[str, Read] = {}
@@ -103,7 +186,13 @@ def readers_of(subject: Subject) -> tuple[dict[str, Read], list[Skipped]]:
     return readers, skipped
 
 
-def _row(subject: Subject, readers: dict[str, Read], clip: Utterance) -> Row:
+def _row(
+    subject: Subject,
+    readers: Mapping[str, Read],
+    clip: Utterance,
+    place: int,
+    babble: Babble | None,
+) -> Row:
     row: dict[str, Any] = {
         "recording": clip.recording.name,
         "start": clip.start,
@@ -113,6 +202,8 @@ def _row(subject: Subject, readers: dict[str, Read], clip: Utterance) -> Row:
     try:
         samples = read_samples(clip, RATE)
         check_samples(samples, RATE, what=str(clip.recording.name))
+        if babble is not None:
+            samples = babble.behind(samples, place)
         row["codes"] = subject.tokenizer.encode(samples, RATE)
         heard = {slug(name): read(samples) for name, read in readers.items()}
     except (AudioError, ConfigError) as error:  # ConfigError: longer than the model reads
@@ -124,14 +215,17 @@ def _figures(
     subject: Subject, clips: ClipSet, rows: Sequence[Row], readers: Sequence[str]
 ) -> Iterable[Figure]:
     name, language = clips.name, clips.language
+    letters: dict[str, list[ErrorRate]] = {}
     for reader in readers:
         heard = slug(reader)
         errors = [clips.errors(row["said"], row[heard]) for row in rows]
+        letters[reader] = [clips.letters(row["said"], row[heard]) for row in rows]
         column = "" if reader == REFERENCE else clips.column
         yield error_figure(name, f"wrong {clips.unit}", errors, system=reader, column=column)
         if language != "zh":
-            letters = [character_errors([row], heard=heard) for row in rows]
-            yield error_figure(name, "wrong characters", letters, system=reader)
+            yield error_figure(name, "wrong characters", letters[reader], system=reader)
+    if OWN in letters and REFERENCE in letters:
+        yield from _multiple(name, TO_REFERENCE, letters[OWN], letters[REFERENCE], OWN)
     tokenizer, about = subject.tokenizer, {"set": name, "count": len(rows)}
     use = codebook_use((row["codes"] for row in rows), tokenizer.num_codes)
     bits = math.log2(tokenizer.num_codes)

@@ -11,12 +11,13 @@ ZeroSpeech 2021 (Nguyen et al. 2020)
 import csv
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from data_synth.ending_pairs import Kind, sample_pair
 from data_synth.intake import is_inside
-from data_synth.speak import Line
+from data_synth.world import LANGUAGES, Language
 from voiceglm.errors import ConfigError, DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import absent, find_folder
@@ -61,8 +62,8 @@ _GOLD = {
     "sBLIMP": ("syntactic/dev", "zerospeech2021/syntactic/dev", "sLM21-dataset/syntactic/dev"),
 }
 _WORLD: Mapping[Kind, str] = {
-    "fact": "nano world, another fact",
-    "topic": "nano world, another topic",
+    "fact": "nano world, another fact,",
+    "topic": "nano world, another topic,",
 }
 
 
@@ -75,9 +76,10 @@ def pair_sets(subject: Subject) -> tuple[list[PairSet], list[Skipped]]:
     """
     data = subject.settings.data
     sets, skipped = [], []
-    for kind, name in _WORLD.items():
+    for (kind, start), language in product(_WORLD.items(), LANGUAGES):
+        name = f"{start} {language}"
         try:
-            sets.append(PairSet(name, nano_pairs(subject, kind)))
+            sets.append(PairSet(name, nano_pairs(subject, kind, language)))
         except DependencyError as error:
             skipped.append(Skipped(name, str(error)))
     for names, read, is_story in ((_STORIES, read_stories, True), (_GOLD, read_gold, False)):
@@ -94,7 +96,7 @@ def pair_sets(subject: Subject) -> tuple[list[PairSet], list[Skipped]]:
     return sets, skipped
 
 
-def nano_pairs(subject: Subject, kind: Kind) -> list[Pair]:
+def nano_pairs(subject: Subject, kind: Kind, language: Language = "en") -> list[Pair]:
     """Return pairs of the nano world: a spoken question, and two answers in one other voice.
 
     Raises:
@@ -102,14 +104,15 @@ def nano_pairs(subject: Subject, kind: Kind) -> list[Pair]:
         OutputError: If the recordings cannot be written.
     """
     settings = subject.settings
-    rng = random.Random(f"pairs/{kind}/{settings.seed}")
-    drawn = [sample_pair(rng, kind) for _ in range(settings.num_pairs)]
+    rng = random.Random(f"pairs/{kind}/{language}/{settings.seed}")
+    drawn = [sample_pair(rng, kind, language=language) for _ in range(settings.num_pairs)]
     lines = []
     for number, pair in enumerate(drawn):
-        answering = nano_world.voiced(subject, pair.right, f"{kind}/{number}/answer")
-        lines += [nano_world.voiced(subject, pair.question, f"{kind}/{number}/question"), answering]
-        lines.append(Line(pair.wrong, answering.voice))
-    clips = nano_world.spoken(subject, f"pairs_{kind}", lines)
+        name = f"{kind}/{number}"
+        asking = nano_world.voiced(subject, pair.question, f"{name}/question", language)
+        answering = nano_world.voiced(subject, pair.right, f"{name}/answer", language)
+        lines += [asking, answering, replace(answering, text=pair.wrong)]
+    clips = nano_world.spoken(subject, f"pairs_{kind}_{language}", lines)
     sides = [Side(clip, clip.text) for clip in clips]
     return [
         Pair(str(number), right, wrong, before)

@@ -25,6 +25,7 @@ from typing import Any
 
 from data_synth.intake import is_inside
 from data_synth.speakable import speakable
+from data_synth.world import Language
 from voiceglm.errors import ConfigError, DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.clips import absent
@@ -50,6 +51,7 @@ class QuestionSet:
     questions: Sequence[Question]
     column: str = ""  # of the published table
     spoken_by: str = "the set's own recordings"
+    language: str = "en"
 
 
 _BENCH = ("OpenAudioBench/eval_datas", "eval_datas")
@@ -80,10 +82,11 @@ def question_sets(subject: Subject) -> tuple[list[QuestionSet], list[Skipped]]:
         OutputError: If their recordings cannot be written.
     """
     sets, skipped = [], []
-    try:
-        sets.append(_of_the_world(nano_world.questions(subject)))
-    except DependencyError as error:
-        skipped.append(Skipped(nano_world.QUESTIONS, str(error)))
+    for language, name in nano_world.QUESTIONS.items():
+        try:
+            sets.append(_of_the_world(nano_world.questions(subject, language), language))
+        except DependencyError as error:
+            skipped.append(Skipped(name, str(error)))
     data = subject.settings.data
     for name, (bench, texts) in _PUBLISHED.items():
         tables = tuple(f"{place}/{bench}/{bench}.csv" for place in _BENCH)
@@ -103,9 +106,10 @@ def question_sets(subject: Subject) -> tuple[list[QuestionSet], list[Skipped]]:
     return sets, skipped
 
 
-def _of_the_world(clips: Sequence[Utterance]) -> QuestionSet:
+def _of_the_world(clips: Sequence[Utterance], language: Language) -> QuestionSet:
     world = [Question(clip.text or "", (clip.extra["answer"],), clip) for clip in clips]
-    return QuestionSet(nano_world.QUESTIONS, world, spoken_by="espeak-ng")
+    name = nano_world.QUESTIONS[language]
+    return QuestionSet(name, world, spoken_by="espeak-ng", language=language)
 
 
 def speak_questions(subject: Subject, name: str, asked: Sequence[Question]) -> list[Question]:

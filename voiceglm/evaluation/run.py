@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
@@ -15,16 +16,22 @@ from voiceglm.evaluation import (
     spoken_lm,
     spoken_qa,
     style,
+    turns,
 )
 from voiceglm.evaluation.subject import Settings, Subject, load_subject
-from voiceglm.evaluation.tables import Circumstances, Table, keep_table
+from voiceglm.evaluation.tables import TABLE, Circumstances, Table, keep_table
 from voiceglm.report import commit
 
 TABLES: dict[str, Callable[[Subject], Table]] = {
     module.NAME: module.measure
-    for module in (codes, reconstruction, spoken_lm, spoken_qa, reply, style, intent, people)
+    for module in (codes, reconstruction, spoken_lm, spoken_qa, reply, turns, style, intent, people)
 }
 """What measures each table."""
+
+
+def missing(output: Path, names: Sequence[str]) -> list[str]:
+    """Return those of several tables that an output folder does not hold yet."""
+    return [name for name in names if not (output / name / TABLE).is_file()]
 
 
 def measure_tables(settings: Settings, names: Sequence[str], command: str) -> Iterator[str]:

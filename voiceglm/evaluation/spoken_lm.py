@@ -20,6 +20,7 @@ from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio, without_errors
 from voiceglm.language_model import VoiceLM
 from voiceglm.manifest import read_samples
+from voiceglm.scripts import is_han
 
 NAME = "spoken-lm"
 SETTINGS = ("S->S", "S->T", "T->S", "T->T")
@@ -134,7 +135,12 @@ def _ids(
     given = _speech(subject, model, before) if setting[0] == "S" else _text(model, before)
     if setting[-1] == "S":
         return [*start, *given], _speech(subject, model, side)
-    return [*start, *given], model.encode_text(f" {side.text}")
+    return [*start, *given], model.encode_text(_continued(side.text or ""))
+
+
+def _continued(text: str) -> str:
+    """Write a text as it stands behind another: no blank is put before Chinese."""
+    return text if is_han(text[:1]) else f" {text}"
 
 
 def _speech(subject: Subject, model: VoiceLM, *sides: Side) -> list[int]:

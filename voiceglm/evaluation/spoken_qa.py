@@ -28,7 +28,7 @@ def measure(subject: Subject) -> Table:
         skipped.append(Skipped("S->S", "no recognizer: give --recognizer or --run"))
     figures: list[Figure] = []
     for asked in sets:
-        rows = [_row(subject, question) for question in tqdm(asked.questions, desc=asked.name)]
+        rows = [_row(subject, asked, one) for one in tqdm(asked.questions, desc=asked.name)]
         subject.keep(NAME, asked.name, rows)
         good = without_errors(rows, asked.name, skipped)
         figures += _figures(subject, asked, good)
@@ -38,7 +38,8 @@ def measure(subject: Subject) -> Table:
         protocol=[
             "One question a conversation, no examples before it. A reply is right if it contains an"
             " accepted answer as whole words, after Whisper's and TriviaQA's normalization: S->T"
-            " its text, S->S what the recognizer hears of its speech.",
+            " its text, S->S what the recognizer hears of its speech. Chinese answers are looked"
+            " for by characters.",
             "Questions are spoken by "
             + "; ".join(f"{asked.spoken_by} ({asked.name})" for asked in sets)
             + ".",
@@ -48,7 +49,7 @@ def measure(subject: Subject) -> Table:
     )
 
 
-def _row(subject: Subject, question: Question) -> Row:
+def _row(subject: Subject, asked: QuestionSet, question: Question) -> Row:
     assert question.audio, "questions without speech are spoken before they are asked"
     row: dict[str, Any] = {
         "question": question.text,
@@ -61,9 +62,10 @@ def _row(subject: Subject, question: Question) -> Row:
         reply = ask(subject.open_chat(), subject.recognizer, samples, seed=seed)
     except (AudioError, ConfigError) as error:
         return {**row, "error": str(error)}
-    row |= {**reply, "right_text": holds_answer(reply["reply"], question.answers)}
+    answers, language = question.answers, asked.language
+    row |= {**reply, "right_text": holds_answer(reply["reply"], answers, language)}
     if subject.recognizer is not None:
-        row["right_speech"] = holds_answer(reply["heard"], question.answers)
+        row["right_speech"] = holds_answer(reply["heard"], answers, language)
     return row
 
 

@@ -81,7 +81,9 @@ def measure(subject: Subject) -> Table:
         DependencyError: If the synthesizer is not installed.
         OutputError: If rows cannot be written.
     """
-    planned = trials(nano_world.questions(subject), subject.settings.seed)
+    count = max(1, subject.settings.num_questions // len(LANGUAGES))  # four replies to each
+    questions = [one for each in LANGUAGES for one in nano_world.questions(subject, each)[:count]]
+    planned = trials(questions, subject.settings.seed)
     aloud = _wishes_aloud(subject, planned)
     systems = {MODEL: partial(_asked, subject, aloud), SYNTHESIZER: _synthesized}
     skipped = [Skipped("the sound of accents", "no measure of it is agreed on")]

@@ -45,7 +45,7 @@ class Settings:
     device: str = "cpu"
     voice: str = DEFAULT
     voices: Path | None = None  # folder of the user's voices, where it is not the standard one
-    num_questions: int = 240
+    num_questions: int = 500
     num_readings: int = 300
     num_pairs: int = 300
     seed: int = 0

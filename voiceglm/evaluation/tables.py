@@ -16,6 +16,8 @@ from voiceglm.evaluation.published import Published, published
 from voiceglm.files import write_file, write_json_lines
 
 Row = Mapping[str, Any]
+TABLE = "table.json"
+"""Of a table's folder, what holds its figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,7 @@ def keep_table(folder: Path, table: Table, circumstances: Circumstances) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     beside = published(table.name)
     summary = {**asdict(table), "published": beside and asdict(beside), **asdict(circumstances)}
-    write_file(folder / "table.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    write_file(folder / TABLE, json.dumps(summary, indent=1, ensure_ascii=False).encode())
     text = markdown(table, circumstances, beside)
     write_file(folder / "table.md", text.encode())
     return text

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from tests.voiceglm.evaluation.tiny import Ear, record, rows, scripted
-from voiceglm.audio import load_audio
+from data_synth.world import LANGUAGES
+from tests.voiceglm.evaluation.tiny import Ear, figure, record, rows, scripted
 from voiceglm.cli import main
 from voiceglm.commands.evaluate import TABLES as TYPED
 from voiceglm.errors import CheckpointError
@@ -17,6 +17,7 @@ from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.reply import measure
 from voiceglm.evaluation.run import TABLES
 from voiceglm.evaluation.subject import WhisperReader, load_recognizer
+from voiceglm.evaluation.tables import slug
 from voiceglm.manifest import Utterance, write_manifest
 
 
@@ -37,7 +38,8 @@ def test_the_tables_that_can_be_typed_are_those_there_are() -> None:
         (["reply", "--data", "nowhere"], "no such folder: nowhere"),
         (["reply", "--recognizer", "nowhere"], "no recognizer in nowhere"),
         (["reply", "--table", "nowhere/t.md"], "there is no folder nowhere"),
-        (["nano", "--run", "nowhere"], "nowhere/recognizer/model is missing"),
+        (["nano", "--bench", "nowhere.json"], "no such file: nowhere.json"),
+        (["codes", "--recordings", "nowhere.jsonl"], "no such file: nowhere.jsonl"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -65,8 +67,9 @@ def test_a_run_is_repeated_by_its_seed_and_printed_as_it_is_kept(
         output = tmp_path / name
         arguments = ["--questions", "1", "--run", "nowhere", "--output", str(output)]
         assert main(["evaluate", "reply", *arguments, "--table", str(tmp_path / "t.md")]) == 0
-        (path,) = (output / "reply").glob("nano_world*.jsonl")
-        kept.append(path.read_bytes())
+        paths = sorted((output / "reply").glob("nano_world*.jsonl"))
+        assert len(paths) == 2
+        kept.append([path.read_bytes() for path in paths])
         printed = capsys.readouterr().out
         assert printed.strip() == (output / "reply" / "table.md").read_text().strip()
         assert printed.strip() == (tmp_path / "t.md").read_text().strip()
@@ -75,38 +78,48 @@ def test_a_run_is_repeated_by_its_seed_and_printed_as_it_is_kept(
     assert kept[0] == kept[1]
 
 
-def test_replies_are_marked_by_skill_and_by_ear(espeak: None, tmp_path: Path) -> None:
+def test_replies_are_marked_by_language_skill_and_ear(espeak: None, tmp_path: Path) -> None:
     asked = scripted(tmp_path, lambda samples: "one two three", ear=Ear("one too three"))
     table = measure(asked)
-    values = {figure.what: figure.value for figure in table.figures}
+    english, chinese = nano_world.QUESTIONS.values()
+    values = {f.what: f.value for f in table.figures if f.set == english}
     assert values["right replies"] == 0.0
     assert values["ASR-WER"] == pytest.approx(100 / 3)
     assert values["wrong characters of the spoken reply"] == pytest.approx(100 / 13)
-    kept = rows(next((tmp_path / "reply").glob("*.jsonl")))
-    skills = {f.what.removeprefix("ASR-WER, ") for f in table.figures if "ASR-WER, " in f.what}
-    assert {row["skill"] for row in kept} == skills
-    assert "seconds" not in kept[0], "nothing that differs from run to run is kept"
+    in_characters = {f.what: f.value for f in table.figures if f.set == chinese}
+    assert in_characters["ASR-CER"] == pytest.approx(100 / 11), "blanks do not count"
+    for name, error in ((english, "ASR-WER, "), (chinese, "ASR-CER, ")):
+        kept = rows(tmp_path / "reply" / f"{slug(name)}.jsonl")
+        names = {f.what for f in table.figures if f.set == name}
+        assert {f"{error}{row['skill']}" for row in kept} <= names
+        assert "seconds" not in kept[0], "nothing that differs from run to run is kept"
 
 
 def test_a_right_reply_is_right(espeak: None, tmp_path: Path) -> None:
     asked = scripted(tmp_path, lambda samples: "", num_questions=2)
-    answers = {
-        round(len(load_audio(q.recording)) if q.num_samples is None else q.num_samples): q
-        for q in nano_world.questions(asked)
-    }
-    right = scripted(tmp_path, lambda x: answers[len(x)].extra["answer"], num_questions=2)
-    assert measure(right).figures[0].value == 100.0
+    questions = [q for each in LANGUAGES for q in nano_world.questions(asked, each)]
+    answers = {q.num_samples: q.extra["answer"] for q in questions}
+    right = scripted(tmp_path, lambda x: answers[len(x)].rstrip(".。"), num_questions=2)
+    table = measure(right)
+    for name in nano_world.QUESTIONS.values():
+        assert figure(table, "right replies", name).value == 100.0
 
 
 def test_test_recordings_of_a_run_go_before_new_ones(tmp_path: Path) -> None:
     speech = tmp_path / "run" / "speech"
     clip = record(tmp_path / "clip.wav")
-    for name, texts in (("test_readings", ["new", "old"]), ("readings", ["old"])):
+    sets = {
+        "test_readings_en": ["new", "old", "told"],
+        "readings_en": ["old"],
+        "replies": ["told"],
+        "test_questions_en": ["new"],
+    }
+    for name, texts in sets.items():
         (speech / name).mkdir(parents=True)
         write_manifest(speech / name / "manifest.jsonl", [Utterance(clip, text) for text in texts])
-    found = nano_world.held_out(tmp_path / "run", "readings")
+    found = nano_world.held_out(tmp_path / "run", "readings_en")
     assert [clip.text for clip in found or []] == ["new"], "what was trained on is left out"
-    assert nano_world.held_out(tmp_path / "run", "questions") is None
+    assert nano_world.held_out(tmp_path / "run", "questions_zh") is None
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_every_set_that_is_there_is_measured_in_the_settings_it_has(tmp_path: Pa
     assert figure(table, what, "StoryCloze", "S->T").count == 2
     assert figure(table, what, "Topic-StoryCloze", "S->S").count == 2
     assert figure(table, what, "sWUGGY", "S->S").count == 1, "two voices, one word"
-    assert figure(table, what, "nano world, another fact", "T->S").count == 3
+    assert figure(table, what, "nano world, another fact, en", "T->S").count == 3
     left_out = reasons(table)
     assert {"sBLIMP", "Topic-StoryCloze, S->T", "sWUGGY, S->T"} <= set(left_out)
     kept = rows(tmp_path / "out" / "spoken-lm" / "storycloze_s_t.jsonl")
@@ -146,6 +146,23 @@ def test_pairs_of_the_nano_world_differ_in_their_ending_alone(tmp_path: Path) ->
     assert pairs == nano_pairs(one, "fact")
     other = replace(one, settings=replace(one.settings, seed=9))
     assert [p.right.text for p in nano_pairs(other, "fact")] != [p.right.text for p in pairs]
+
+
+def test_chinese_pairs_differ_behind_their_verb_and_no_blank_is_put_before_them(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
+    one = subject(tmp_path, num_pairs=4)
+    _, model = models()
+    for pair in nano_pairs(one, "fact", "zh"):
+        assert pair.right.text
+        assert pair.wrong.text
+        assert pair.right.text != pair.wrong.text
+        assert pair.right.text.split("是")[0] == pair.wrong.text.split("是")[0]
+        assert pair.right.audio
+        assert pair.right.audio.language == "zh"
+        _, scored = _ids(one, model, pair.before, pair.right, "T->T")
+        assert scored == model.encode_text(pair.right.text)
 
 
 def test_a_pair_longer_than_the_model_reads_is_counted(tmp_path: Path, monkeypatch) -> None:

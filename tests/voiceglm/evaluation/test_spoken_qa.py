@@ -31,6 +31,19 @@ def test_a_reply_holds_an_answer_word_for_word(reply: str, answers: list[str], r
     assert holds_answer(reply, answers) is right
 
 
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("冰岛的首都，是雷克雅未克！", True),
+        ("雷克雅未克。", True),
+        ("首都是雷克。", False),
+        ("", False),
+    ],
+)
+def test_a_chinese_reply_holds_an_answer_by_its_characters(reply: str, right: bool) -> None:
+    assert holds_answer(reply, ["雷克 雅未克。", "。"], "zh") is right
+
+
 def bench(folder: Path, name: str, header: str, *lines: str) -> Path:
     """Write one set of OpenAudioBench with a recording for the first line alone."""
     home = folder / "OpenAudioBench" / "eval_datas" / name

@@ -87,19 +87,15 @@ def test_rows_are_kept_under_a_plain_name(tmp_path: Path) -> None:
     assert slug("../a b") == "a_b"
 
 
-OURS = {"people"}  # nobody else published such a table
+PUBLISHED = Path(str(files("voiceglm").joinpath("evaluation", "published.yaml")))
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLES) - OURS))
-def test_every_table_has_published_rows_of_its_columns(name: str) -> None:
+@pytest.mark.parametrize("name", load_yaml(PUBLISHED))
+def test_published_rows_are_those_of_a_table_and_have_its_columns(name: str) -> None:
+    assert name in TABLES
     found = published(name)
     assert found
     assert found.source
     for system, values in found.rows.items():
         assert len(values) == len(found.columns), system
         assert any(value is not None for value in values), system
-
-
-def test_only_known_tables_were_published() -> None:
-    path = Path(str(files("voiceglm").joinpath("evaluation", "published.yaml")))
-    assert set(load_yaml(path)) == set(TABLES) - OURS
