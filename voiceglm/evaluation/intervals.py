@@ -1,11 +1,12 @@
 """How sure a figure is: bootstrap intervals over the items it was computed from.
 
-Letters used in shapes: I items, R resamplings.
+Letters used in shapes: I items, R resamplings, S seeds.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLINGS = 1_000
 _PERCENTILES = (2.5, 97.5)
@@ -41,4 +42,27 @@ def interval(parts: Sequence[float], wholes: Sequence[float]) -> tuple[float, fl
     totals = drawn @ np.asarray(wholes, dtype=np.float64)
     ratios = sums / np.maximum(totals, 1e-12)
     low, high = np.percentile(ratios, _PERCENTILES)
+    return float(low), float(high)
+
+
+def crossed_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of items that several trained models were asked.
+
+    Seeds and items are drawn independently of each other (the crossed bootstrap of Owen 2007, "The
+    pigeonhole bootstrap"): models differ as well as questions. With few seeds it is a rough guide.
+
+    Args:
+        values: (S, I), one row for each seed, the same items in all of them.
+
+    Returns:
+        Both ends in the unit of the values; ``None`` for fewer than two seeds or items.
+    """
+    seeds, items = values.shape
+    if min(seeds, items) < 2:
+        return None
+    generator = np.random.default_rng(_SEED)
+    of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLINGS)  # (R, S)
+    of_items = generator.multinomial(items, np.full(items, 1 / items), size=RESAMPLINGS)  # (R, I)
+    means = ((of_seeds @ values) * of_items).sum(1) / (seeds * items)
+    low, high = np.percentile(means, _PERCENTILES)
     return float(low), float(high)

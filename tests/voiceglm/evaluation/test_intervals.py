@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from voiceglm.evaluation.intervals import interval
+from voiceglm.evaluation.intervals import crossed_interval, interval
 
 
 def width(parts: list[float], wholes: list[float]) -> float:
@@ -53,3 +54,27 @@ def test_empty_items_divide_nothing_by_zero() -> None:
     ends = interval([0.0, 0.0], [0.0, 0.0])
     assert ends
     assert all(map(math.isfinite, ends))
+
+
+def test_seeds_that_disagree_make_a_figure_less_sure_than_items_alone_do() -> None:
+    generator = np.random.default_rng(1)
+    alike = (generator.random((3, 300)) < 0.5).astype(np.float64)
+    apart = (generator.random((3, 300)) < np.array([[0.2], [0.5], [0.8]])).astype(np.float64)
+    near, far = crossed_interval(alike), crossed_interval(apart)
+    assert near
+    assert far
+    assert far[1] - far[0] > 3 * (near[1] - near[0])
+    assert far[0] < apart.mean() < far[1]
+
+
+def test_items_on_which_all_seeds_agree_are_no_more_than_their_number() -> None:
+    right = np.array([1.0, 0.0] * 100)
+    once = width(right.tolist(), [1.0] * 200)
+    thrice = crossed_interval(np.stack([right] * 3))
+    assert thrice
+    assert thrice[1] - thrice[0] == pytest.approx(once, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 1)])
+def test_one_seed_or_one_item_tells_nothing_about_its_spread(shape: tuple[int, int]) -> None:
+    assert crossed_interval(np.zeros(shape)) is None

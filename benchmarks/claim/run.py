@@ -1,0 +1,159 @@
+"""One run after another: an arm and a seed, trained and measured; what is done stays done."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from benchmarks.claim.arms import finetuning, pretraining, text_corpus
+from benchmarks.claim.material import Material, Row, Speaker, make_material
+from benchmarks.claim.measure import Judge, ask, ceiling, compare, write_down
+from benchmarks.claim.settings import Settings
+from benchmarks.claim.world import World
+from decoder.model import SpeechDecoder
+from decoder.voice import DEFAULT
+from decoder.voices import speaking
+from tokenizer.model import SpeechTokenizer
+from voiceglm.errors import ConfigError
+from voiceglm.evaluation.subject import load_recognizer
+from voiceglm.files import write_file, write_json_lines
+from voiceglm.language_model import VoiceLM
+from voiceglm.packing import BatchPlan
+from voiceglm.text_tokenizer import train_text_tokenizer
+from voiceglm.train import LanguageTraining, Source, train_language_model
+from voiceglm.train_config import TrainConfig
+
+MODEL, TRAIN, ROWS = "model", "train", "rows.jsonl"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all runs share.
+
+    Attributes:
+        settings: What was asked for.
+        material: What is written and spoken.
+        text_tokenizer: Of the language models.
+        num_codes: Of the speech tokenizer.
+        judge: Hears replies; nobody does without.
+    """
+
+    settings: Settings
+    material: Material
+    text_tokenizer: Tokenizer
+    num_codes: int
+    judge: Judge | None
+
+
+def open_bench(folder: Path, settings: Settings) -> Bench:
+    """Make or read what all runs share.
+
+    Args:
+        folder: Of the measurement; its ``settings.json`` is compared with what is asked for.
+        settings: What is asked for.
+
+    Raises:
+        CheckpointError: If the model or the recognizer is missing or damaged.
+        ConfigError: If the folder was begun with other settings.
+        DependencyError: If the synthesizer is not installed.
+        OutputError: If the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_settings(folder / "settings.json", settings)
+    tokenizer = SpeechTokenizer.from_pretrained(settings.model)
+    world = World.draw(settings.world)
+    material = make_material(
+        folder / "material", world, settings.world, settings.sizes, Speaker(tokenizer)
+    )
+    judge = None
+    if settings.recognizer:
+        decoder = SpeechDecoder.from_pretrained(settings.model)
+        voiced = speaking(decoder, DEFAULT, settings.model)
+        judge = Judge(voiced, load_recognizer(Path(settings.recognizer)))
+        _once(folder / "ceiling.jsonl", lambda: ceiling(material, judge))
+    text_tokenizer = train_text_tokenizer(text_corpus(material), settings.text_vocabulary)
+    return Bench(settings, material, text_tokenizer, tokenizer.num_codes, judge)
+
+
+def measure_run(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
+    """Train an arm with a seed and measure it; what was finished before is only read.
+
+    Args:
+        bench: What all runs share.
+        folder: Of the run. Its checkpoints are removed at the end, its models stay.
+        arm: One of ``ARMS``.
+        seed: Of weights and batches.
+
+    Returns:
+        The rows of :mod:`benchmarks.claim.measure`.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+        OutputError: If the folder cannot be written.
+    """
+    return _once(folder / ROWS, lambda: _measured(bench, folder, arm, seed))
+
+
+def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
+    settings, material = bench.settings, bench.material
+    base = VoiceLM.new(
+        settings.language_model, bench.text_tokenizer, num_codes=bench.num_codes, seed=seed
+    )
+    sources = pretraining(material, arm, base.writer)
+    base = _trained(base, sources, settings, settings.pretraining, folder / "pretraining", seed)
+    rows = _once(
+        folder / "base.jsonl", lambda: [*compare(base, material), *write_down(base, material)]
+    )
+    sources = finetuning(material, base.writer)
+    tuned = _trained(base, sources, settings, settings.finetuning, folder / "finetuning", seed)
+    rows = [*rows, *ask(tuned, material, bench.judge)]
+    for stage in ("pretraining", "finetuning"):
+        shutil.rmtree(folder / stage / TRAIN, ignore_errors=True)
+    return [{"arm": arm, "seed": seed, **row} for row in rows]
+
+
+def _trained(
+    model: VoiceLM,
+    sources: Sequence[Source],
+    settings: Settings,
+    train: TrainConfig,
+    folder: Path,
+    seed: int,
+) -> VoiceLM:
+    """Train a model unless that is done, and return it as it is stored."""
+    if not (folder / MODEL).is_dir():
+        plan = BatchPlan(
+            ids_per_batch=settings.ids_per_batch,
+            row_length=settings.language_model.context_length,
+            seed=seed,
+        )
+        objective = LanguageTraining(speech_loss_weight=settings.speech_loss_weight, plan=plan)
+        train_language_model(model, sources, objective, replace(train, seed=seed), folder / TRAIN)
+        model.save(folder / MODEL)
+    return VoiceLM.from_pretrained(folder / MODEL)
+
+
+def _once(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
+    if not path.exists():
+        rows = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_lines(path, rows)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _check_settings(path: Path, settings: Settings) -> None:
+    asked: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    if not path.exists():
+        write_file(path, json.dumps(asked, indent=1).encode())
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    other = [name for name, value in asked.items() if found.get(name) != value]
+    if other:
+        raise ConfigError(
+            f"{path.parent} was begun with another {other[0]}: {found.get(other[0])!r}, now "
+            f"{asked[other[0]]!r}; name another folder, or ask for the same"
+        )
