@@ -65,18 +65,23 @@ def open_bench(folder: Path, settings: Settings) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     _check_settings(folder / "settings.json", settings)
     tokenizer = SpeechTokenizer.from_pretrained(settings.model)
+    judge = _open_judge(settings)
     world = World.draw(settings.world)
     material = make_material(
         folder / "material", world, settings.world, settings.sizes, Speaker(tokenizer)
     )
-    judge = None
-    if settings.recognizer:
-        decoder = SpeechDecoder.from_pretrained(settings.model)
-        voiced = speaking(decoder, DEFAULT, settings.model)
-        judge = Judge(voiced, load_recognizer(Path(settings.recognizer)))
+    if judge is not None:
         _once(folder / "ceiling.jsonl", lambda: ceiling(material, judge))
     text_tokenizer = train_text_tokenizer(text_corpus(material), settings.text_vocabulary)
     return Bench(settings, material, text_tokenizer, tokenizer.num_codes, judge)
+
+
+def _open_judge(settings: Settings) -> Judge | None:
+    if not settings.recognizer:
+        return None
+    decoder = SpeechDecoder.from_pretrained(settings.model)
+    voiced = speaking(decoder, DEFAULT, settings.model)
+    return Judge(voiced, load_recognizer(Path(settings.recognizer)))
 
 
 def measure_run(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
