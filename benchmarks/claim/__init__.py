@@ -52,6 +52,7 @@ What is measured, for every run (:mod:`benchmarks.claim.measure`)
     - Names written down from speech (asr): whether places are understood at all.
 
 Questions and pairs are the same in all runs. Intervals are of 95 %, over questions and seeds
-together. Which world was drawn is ``--world``; settings were chosen on world 1, the reported world
-is 0, with other facts and other places only read.
+together. A batch has a fixed number of ids with its padding, so the ids without padding differ a
+little between arms; they are counted and stand in the table. ``--world`` draws other facts and
+other places that are only read: settings are chosen on world 1, and world 0 is what is reported.
 """

@@ -17,6 +17,9 @@ from voiceglm.evaluation.spoken_lm import SETTINGS, log_likelihoods
 from voiceglm.interleave import TEXT_ONLY, split
 from voiceglm.language_model import Sampling, VoiceLM
 
+IDS = "ids of pre-training"
+"""``measure`` of the row that counts them (``count``)."""
+
 _REPLY = Sampling(temperature=0.0, max_new_ids=80)
 
 

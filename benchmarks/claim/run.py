@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.claim.arms import finetuning, pretraining, text_corpus
 from benchmarks.claim.material import Material, Row, Speaker, make_material
-from benchmarks.claim.measure import Judge, ask, ceiling, compare, write_down
+from benchmarks.claim.measure import IDS, Judge, ask, ceiling, compare, write_down
 from benchmarks.claim.settings import Settings
 from benchmarks.claim.world import World
 from decoder.model import SpeechDecoder
@@ -24,7 +24,7 @@ from voiceglm.files import write_file, write_json_lines
 from voiceglm.language_model import VoiceLM
 from voiceglm.packing import BatchPlan
 from voiceglm.text_tokenizer import train_text_tokenizer
-from voiceglm.train import LanguageTraining, Source, train_language_model
+from voiceglm.train import LanguageTraining, Source, mixed_batches, train_language_model
 from voiceglm.train_config import TrainConfig
 
 MODEL, TRAIN, ROWS = "model", "train", "rows.jsonl"
@@ -110,8 +110,10 @@ def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     )
     sources = pretraining(material, arm, base.writer)
     base = _trained(base, sources, settings, settings.pretraining, folder / "pretraining", seed)
+    num_ids = {"measure": IDS, "count": count_ids(base, sources, settings, seed)}
     rows = _once(
-        folder / "base.jsonl", lambda: [*compare(base, material), *write_down(base, material)]
+        folder / "base.jsonl",
+        lambda: [num_ids, *compare(base, material), *write_down(base, material)],
     )
     sources = finetuning(material, base.writer)
     tuned = _trained(base, sources, settings, settings.finetuning, folder / "finetuning", seed)
@@ -119,6 +121,24 @@ def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     for stage in ("pretraining", "finetuning"):
         shutil.rmtree(folder / stage / TRAIN, ignore_errors=True)
     return [{"arm": arm, "seed": seed, **row} for row in rows]
+
+
+def count_ids(model: VoiceLM, sources: Sequence[Source], settings: Settings, seed: int) -> int:
+    """Return how many ids pre-training goes through, padding left out."""
+    objective, steps = _objective(settings, seed), settings.pretraining.steps
+    batches = mixed_batches(model, sources, objective, steps)
+    lengths = [source.documents.lengths for source in sources]
+    rows = (row for number in range(steps) for row in batches.rows(number))
+    return sum(int(lengths[source][documents].sum()) for source, documents in rows)
+
+
+def _objective(settings: Settings, seed: int) -> LanguageTraining:
+    plan = BatchPlan(
+        ids_per_batch=settings.ids_per_batch,
+        row_length=settings.language_model.context_length,
+        seed=seed,
+    )
+    return LanguageTraining(speech_loss_weight=settings.speech_loss_weight, plan=plan)
 
 
 def _trained(
@@ -131,12 +151,7 @@ def _trained(
 ) -> VoiceLM:
     """Train a model unless that is done, and return it as it is stored."""
     if not (folder / MODEL).is_dir():
-        plan = BatchPlan(
-            ids_per_batch=settings.ids_per_batch,
-            row_length=settings.language_model.context_length,
-            seed=seed,
-        )
-        objective = LanguageTraining(speech_loss_weight=settings.speech_loss_weight, plan=plan)
+        objective = _objective(settings, seed)
         train_language_model(model, sources, objective, replace(train, seed=seed), folder / TRAIN)
         model.save(folder / MODEL)
     return VoiceLM.from_pretrained(folder / MODEL)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
 
 from benchmarks.claim.material import Row
+from benchmarks.claim.measure import IDS
 from benchmarks.claim.settings import ARMS
 from voiceglm.evaluation.intervals import crossed_interval
 
@@ -123,11 +124,20 @@ def table(runs: Runs, ceiling: Sequence[Row] = ()) -> str:
             cells.append(str(result(found["full"] - found["none"])))
         chance = "" if measure.chance is None else f"{measure.chance:.1f}"
         lines.append(f"| {' | '.join([measure.title, chance, *cells])} |")
+    counted = [_mean_ids(runs[arm]) for arm in arms]
+    if all(counted):
+        cells = [IDS, "", *(f"{count:,}" for count in counted), *([""] if differ else [])]
+        lines.append(f"| {' | '.join(cells)} |")
     for mark, title in (("right_heard", "answer heard"), ("right_nearest", "closest answer")):
         heard = [100.0 * row[mark] for row in ceiling]
         if heard:
             lines.append(f"\nCeiling of S->S, {title}: {sum(heard) / len(heard):.1f} %.")
     return "\n".join(lines) + "\n"
+
+
+def _mean_ids(runs: Mapping[int, Sequence[Row]]) -> int:
+    counts = [row["count"] for rows in runs.values() for row in rows if row["measure"] == IDS]
+    return round(sum(counts) / max(1, len(counts)))
 
 
 def draw(runs: Runs, path: Path) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.claim import run
 from benchmarks.claim.arms import finetuning, pretraining, text_corpus
 from benchmarks.claim.material import Material, Row, make_material, spoken_parts
 from benchmarks.claim.measure import nearest
-from benchmarks.claim.run import Bench, measure_run, open_bench
+from benchmarks.claim.run import Bench, count_ids, measure_run, open_bench
 from benchmarks.claim.settings import ARMS, Settings, Sizes
 from benchmarks.claim.table import draw, table
 from benchmarks.claim.world import PLACES, RELATIONS, VALUES, World, ending, story, story_sentence
@@ -168,6 +169,15 @@ def test_all_arms_learn_the_same_ids(material: Material, model: VoiceLM) -> None
         learned = sum(label != IGNORED for example in found for label in example.labels)
         counts[arm] = (ids, learned, len(found))
     assert counts["none"] == counts["half"] == counts["full"]
+
+
+def test_runs_of_all_arms_go_through_about_as_many_ids(bench: Bench, model: VoiceLM) -> None:
+    longer = replace(bench.settings, pretraining=replace(bench.settings.pretraining, steps=300))
+    counts = [
+        count_ids(model, pretraining(bench.material, arm, model.writer), longer, 0) for arm in ARMS
+    ]
+    assert max(counts) < 1.05 * min(counts)
+    assert max(counts) <= 300 * longer.ids_per_batch
 
 
 @pytest.mark.parametrize(("arm", "share"), ARMS.items())
