@@ -9,7 +9,8 @@ from web.server import Host, ServerOptions
 
 
 def test_the_page_offers_every_voice_the_one_that_speaks_first(models: VoiceChat) -> None:
-    voices = dict.fromkeys(("default", "alice", "ben"), models.decoder)
+    names: list[str] = ["default", "alice", "ben"]
+    voices = dict.fromkeys(names, models.decoder)
     for voice, order in (("", ["default", "alice", "ben"]), ("ben", ["ben", "default", "alice"])):
         host = Host(models, ServerOptions(voice=voice), Gate(), voices)
         assert list(host.voices) == order

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from data_synth.world import LANGUAGES
 from decoder.flow_model import FlowModel
 from decoder.model import SpeechDecoder
 from decoder.vocoder import HiFTGenerator
@@ -144,9 +145,7 @@ def test_errors_of_a_resynthesis_are_told_from_those_of_its_original() -> None:
 def test_assistants_are_vocoded_and_decoded_in_their_own_voices(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
     table = measure(voiced_subject(tmp_path, ear=Ear("one"), num_readings=1))
-    for name in (
-        own_voice(who, language) for who in ("alice", "bruno") for language in ["en", "zh"]
-    ):
+    for name in (own_voice(who, language) for who in ("alice", "bruno") for language in LANGUAGES):
         for what in BESIDE_VOCODED:
             each = [f for f in table.figures if (f.set, f.what) == (name, to_vocoded(what))]
             assert len(each) == 1 or what == "median pitch error", "noise has no pitch"
