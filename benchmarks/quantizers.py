@@ -21,7 +21,7 @@ from tokenizer.config import QuantizerConfig
 from tokenizer.evaluate import figures, read_recordings
 from tokenizer.train import TokenizerTrainConfig, train_tokenizer
 from voiceglm.manifest import Utterance, read_manifest
-from voiceglm.recipe import load_recipe
+from voiceglm.recipe_config import load_recipe
 from voiceglm.training_log import METRICS
 
 KINDS = {
