@@ -1,17 +1,15 @@
 """Samples of a corpus as one page that needs nothing else: to read, to hear and to look at.
 
-Documents are anybody's text. Each becomes the text of an element or the value of an attribute of a
-tree, which is written with all of it escaped; the page has no script, and tells the browser so.
+Documents are anybody's text and are escaped (:mod:`data_synth.page_tree`); the page has no script,
+and tells the browser so.
 """
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from string import Template
 from typing import Any
-from xml.etree import ElementTree
 
+from data_synth.page_tree import Node, data_uri, node, page_bytes
 from data_synth.preview import Sample, Span
 from data_synth.preview_sound import Heard, Sound
 from data_synth.spectrogram import spectrogram_png
@@ -19,7 +17,6 @@ from voiceglm.audio import wav_bytes
 from voiceglm.error_rate import readable_errors
 
 _TEMPLATE = "preview.html"
-Node = ElementTree.Element
 
 
 @dataclass(frozen=True)
@@ -44,22 +41,20 @@ class Preview:
 def page(preview: Preview) -> bytes:
     """Return the page, UTF-8."""
     body = [_header(preview), *(_sample(sample, preview) for sample in preview.samples)]
-    written = "\n".join(ElementTree.tostring(node, "unicode", method="html") for node in body)
-    template = (files("data_synth") / _TEMPLATE).read_text(encoding="utf-8")
-    return Template(template).substitute(body=written).encode("utf-8", "replace")
+    return page_bytes((files("data_synth") / _TEMPLATE).read_text(encoding="utf-8"), body)
 
 
 def _header(preview: Preview) -> Node:
     figures = [
-        _node("div", _node("dt", name), _node("dd", value))
+        node("div", node("dt", name), node("dd", value))
         for name, value in _figures(preview.statistics)
     ]
-    return _node(
+    return node(
         "header",
-        _node("h1", preview.title),
-        _node("p", f"{len(preview.samples)} rows, drawn at random", kind="faint"),
-        _node("dl", *figures, kind="figures"),
-        *(_node("p", note, kind="note") for note in preview.heard.notes),
+        node("h1", preview.title),
+        node("p", f"{len(preview.samples)} rows, drawn at random", kind="faint"),
+        node("dl", *figures, kind="figures"),
+        *(node("p", note, kind="note") for note in preview.heard.notes),
     )
 
 
@@ -80,18 +75,18 @@ def _sample(sample: Sample, preview: Preview) -> Node:
     part = f", part {sample.part + 1}" if sample.part else ""
     share = f"{sample.language}, {100 * sample.speech_share:.1f} % speech"
     text = [piece if isinstance(piece, str) else _marked(piece) for piece in sample.pieces]
-    return _node(
+    return node(
         "article",
-        _node("h2", f"{sample.id}{part}"),
-        _node("p", share, kind="faint"),
-        _node("p", *text, kind="text", lang=sample.language),
+        node("h2", f"{sample.id}{part}"),
+        node("p", share, kind="faint"),
+        node("p", *text, kind="text", lang=sample.language),
         *(_span(span, preview) for span in sample.spans),
     )
 
 
 def _marked(span: Span) -> Node:
-    number = _node("sup", str(span.number + 1))
-    return _node("mark", _node("a", span_text(span), number, href=f"#span-{span.number + 1}"))
+    number = node("sup", str(span.number + 1))
+    return node("mark", node("a", span_text(span), number, href=f"#span-{span.number + 1}"))
 
 
 def span_text(span: Span) -> str:
@@ -104,18 +99,18 @@ def _span(span: Span, preview: Preview) -> Node:
     seconds = f"{len(span.codes) / heard.code_rate:.2f} s, {len(span.codes)} codes"
     sound = heard.sounds.get(span.number)
     words = [
-        _node(name, value, kind=kind)
+        node(name, value, kind=kind)
         for label, text, kind in _words(span, preview)
         for name, value in (("dt", label), ("dd", text))
     ]
-    return _node(
+    return node(
         "section",
-        _node(
+        node(
             "figure",
-            _node("figcaption", f"{number}: {seconds}"),
+            node("figcaption", f"{number}: {seconds}"),
             *([] if sound is None else _sound(sound, number)),
         ),
-        _node("dl", *words, kind="words"),
+        node("dl", *words, kind="words"),
         kind="span",
         id=f"span-{number}",
     )
@@ -139,16 +134,12 @@ def _words(span: Span, preview: Preview) -> Iterable[tuple[str, str, str]]:
 
 
 def _sound(sound: Sound, number: int) -> list[Node]:
-    wav = _data_uri("audio/wav", wav_bytes(sound.samples, sound.sample_rate))
-    picture = _data_uri("image/png", spectrogram_png(sound.samples, sound.sample_rate))
+    wav = data_uri("audio/wav", wav_bytes(sound.samples, sound.sample_rate))
+    picture = data_uri("image/png", spectrogram_png(sound.samples, sound.sample_rate))
     return [
-        _node("audio", controls="", preload="metadata", src=wav),
-        _node("img", alt=f"log-mel spectrogram of span {number}", src=picture),
+        node("audio", controls="", preload="metadata", src=wav),
+        node("img", alt=f"log-mel spectrogram of span {number}", src=picture),
     ]
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(data).decode()}"
 
 
 def _known(value: float | None) -> str:
@@ -157,18 +148,3 @@ def _known(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "not known" if value is None else f"{value:g} %"
-
-
-def _node(tag: str, *inside: str | Node, kind: str = "", **attributes: str) -> Node:
-    """Return an element; ``kind`` is its class."""
-    node = Node(tag, {"class": kind, **attributes} if kind else attributes)
-    last: Node | None = None
-    for each in inside:
-        if isinstance(each, Node):
-            node.append(each)
-            last = each
-        elif last is None:
-            node.text = (node.text or "") + each
-        else:
-            last.tail = (last.tail or "") + each
-    return node

@@ -84,6 +84,7 @@ FLOORS = [  # ground first; a name covers everything under it
         "voiceglm.language_run",
         "voiceglm.report",
         "voiceglm.evaluation",
+        "voiceglm.samples",
         "voiceglm.doctor",
         "voiceglm.bench",
     },

@@ -19,6 +19,7 @@ TASKS = {  # name: (module with add_arguments() and run(), help)
     "decode": ("voiceglm.commands.decode", "turn ids into speech files"),
     "transcribe": ("voiceglm.commands.transcribe", "write down what speech files say"),
     "evaluate": ("voiceglm.commands.evaluate", "measure a model: the tables of the papers"),
+    "samples": ("voiceglm.commands.samples", "let a model be heard: conversations as a page"),
     "bench": ("voiceglm.commands.bench", "time a model: from the end of speech to the answer"),
     "serve": ("voiceglm.commands.serve", "talk live to any OpenAI Realtime client"),
     "demo": ("voiceglm.commands.demo", "talk with a model in the browser"),
