@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_synth.codes import encode_set
-from data_synth.speak import Line, speak
+from data_synth.speak import speak_lines
 from data_synth.speech_sets import answers_to
 from data_synth.tts import SAMPLE_RATE
 from tokenizer.model import SpeechTokenizer
@@ -89,8 +89,4 @@ def speak_answers(
     """
     known = {one.text for one in spoken if not one.extra.get("dialect")}
     lines = [line for line in answers_to(asked) if line.text not in known]
-
-    def make(number: int, _: object) -> Line:
-        return lines[number]
-
-    return speak(folder, make, num_lines=len(lines), sample_rate=SAMPLE_RATE, seed="answers")
+    return speak_lines(folder, lines, SAMPLE_RATE)

@@ -30,6 +30,7 @@ from voiceglm.audio import check_samples, save_audio
 from voiceglm.errors import AudioError, SynthesisError
 from voiceglm.files import write_json_lines
 from voiceglm.manifest import Utterance
+from voiceglm.scripts import nearest
 
 KEY = "OPENAI_API_KEY"
 """Where the key of a speech server is read from."""
@@ -146,7 +147,7 @@ def _words(text: str, language: str) -> str:
     Raises:
         SynthesisError: If there is nothing in it to say, or far too much.
     """
-    said = speakable(text, "zh" if language == "zh" else "en")
+    said = speakable(text, nearest(language))
     if not any(letter.isalnum() for letter in said):
         raise SynthesisError("nothing to say")
     if len(said) > _MOST_SAID:

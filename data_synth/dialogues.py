@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from data_synth.corpus import dialect_of
-from data_synth.world import Language
 from voiceglm.files import write_json_lines
 from voiceglm.interleave import REPLY, keeps_ahead
 from voiceglm.manifest import Utterance
+from voiceglm.scripts import nearest
 
 Row = Mapping[str, Any]
 Said = tuple[str, str]
@@ -140,7 +140,7 @@ def _reply(question: Utterance, codes: Mapping[Said, Any]) -> Row:
 
 def _said(question: Utterance) -> Said:
     """Return what the reply to a question says, and in which dialect."""
-    language: Language = "zh" if question.language == "zh" else "en"
+    language = nearest(question.language)
     return question.extra["answer"], dialect_of(language, question.extra.get("style", ()))
 
 

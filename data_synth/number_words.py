@@ -6,12 +6,11 @@ number anybody would say is read digit by digit.
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
 
 from cn2an import an2cn
 from num2words import num2words
 
-Language = Literal["en", "zh"]
+from voiceglm.scripts import Language
 
 _MOST_DIGITS = {"en": 36, "zh": 16}
 

@@ -8,6 +8,7 @@ import io
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,30 @@ def speak(
         SynthesisError: If the synthesizer fails.
         OutputError: If the folder cannot be written.
     """
-    engines: list[Espeak] = []
+    engine = cache(Espeak)  # none is started where every pack is there
 
     def say(number: int, rng: random.Random) -> tuple[Line, Tensor]:
-        engine = engines[0] if engines else Espeak()
-        engines[:] = [engine]
         line = make(number, rng)
-        samples = engine.speak(line.text, line.voice)
+        samples = engine().speak(line.text, line.voice)
         return line, resample(samples, SAMPLE_RATE, sample_rate)
 
     return write_packs(folder, say, num_lines=num_lines, sample_rate=sample_rate, seed=seed)
+
+
+def speak_lines(folder: Path, lines: Sequence[Line], sample_rate: int) -> list[Utterance]:
+    """Speak given lines into ``folder`` and return its manifest.
+
+    Args:
+        folder: Packs and ``manifest.jsonl`` are kept here; finished packs are not made again.
+        lines: What is said.
+        sample_rate: Of the recordings, in hertz.
+
+    Raises:
+        SynthesisError: If the synthesizer fails.
+        OutputError: If the folder cannot be written.
+    """
+    make: Make = lambda number, _: lines[number]  # noqa: E731  a name for its type
+    return speak(folder, make, num_lines=len(lines), sample_rate=sample_rate, seed=folder.name)
 
 
 def write_packs(

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_synth import corpus
-from data_synth.speak import Line, Make, speak
+from data_synth.speak import Line, speak, speak_lines
 from data_synth.tts import ASSISTANTS, TONES, in_accent, in_tone, made_up_voices
 from data_synth.tts import SAMPLE_RATE as REPLY_RATE
 from data_synth.world import LANGUAGES, Language, Split
 from voiceglm.augmentation import AugmentationConfig
 from voiceglm.manifest import Utterance
+from voiceglm.scripts import nearest
 
 USER_RATE = 16_000  # hertz, what the tokenizer hears
 
@@ -69,13 +70,13 @@ def speak_sets(folder: Path, data: DataConfig) -> None:
     questions += _speak_orders(folder / "orders", data.orders, "train")
     _speak_orders(folder / "test_orders", data.test_orders, "test")
     answers = answers_to(questions)
-    _speak_lines(folder / "answers", answers, REPLY_RATE)
+    speak_lines(folder / "answers", answers, REPLY_RATE)
     replies = [
         corpus.reply(random.Random(f"reply/{language}/{number}"), language)
         for number in range(data.replies)
         for language in LANGUAGES
     ]
-    _speak_lines(folder / "replies", replies, REPLY_RATE)
+    speak_lines(folder / "replies", replies, REPLY_RATE)
     if data.voices is not None:
         speak_voices(folder / "voices", data.voices, [*answers, *replies])
 
@@ -84,17 +85,17 @@ def _speak_users(folder: Path, data: DataConfig, language: Language) -> list[Utt
     rng = random.Random(f"questions/{language}")
     talks = corpus.conversations(rng, "train", language, data.questions)
     lines = _first(talks, data.questions)
-    questions = _speak_lines(folder / f"questions_{language}", lines, USER_RATE)
+    questions = speak_lines(folder / f"questions_{language}", lines, USER_RATE)
     _speak_readings(folder / f"readings_{language}", data.readings, language, "train")
     if language == "zh":
         dialect = [_in_cantonese(number) for number in range(data.dialect_readings)]
-        _speak_lines(folder / "readings_yue", dialect, USER_RATE)
+        speak_lines(folder / "readings_yue", dialect, USER_RATE)
     return questions
 
 
 def _speak_orders(folder: Path, count: int, split: Split) -> list[Utterance]:
     rng = random.Random(folder.name)
-    return _speak_lines(folder, [corpus.order(rng, split) for _ in range(count)], USER_RATE)
+    return speak_lines(folder, [corpus.order(rng, split) for _ in range(count)], USER_RATE)
 
 
 def _in_cantonese(number: int) -> Line:
@@ -108,11 +109,11 @@ def _in_cantonese(number: int) -> Line:
 def _speak_held_out(folder: Path, data: DataConfig, language: Language) -> None:
     rng = random.Random(f"test_questions/{language}")
     alone = [corpus.question(rng, "test", language) for _ in range(data.test_questions)]
-    _speak_lines(folder / f"test_questions_{language}", alone, USER_RATE)
+    speak_lines(folder / f"test_questions_{language}", alone, USER_RATE)
     rng = random.Random(f"test_conversations/{language}")
     count = data.test_conversations
     talks = corpus.conversations(rng, "test", language, count, turns=4)
-    _speak_lines(folder / f"test_conversations_{language}", _first(talks, 4 * count), USER_RATE)
+    speak_lines(folder / f"test_conversations_{language}", _first(talks, 4 * count), USER_RATE)
     _speak_readings(folder / f"test_readings_{language}", data.test_readings, language, "test")
 
 
@@ -129,12 +130,7 @@ def _first(talks: Iterable[list[Line]], count: int) -> list[Line]:
 def _speak_readings(folder: Path, count: int, language: Language, split: Split) -> None:
     rng = random.Random(folder.name)
     lines = [corpus.reading(rng, split, language) for _ in range(count)]
-    _speak_lines(folder, lines, USER_RATE)
-
-
-def _speak_lines(folder: Path, lines: Sequence[Line], sample_rate: int) -> list[Utterance]:
-    make: Make = lambda number, _: lines[number]  # noqa: E731  a name for its type
-    return speak(folder, make, num_lines=len(lines), sample_rate=sample_rate, seed=folder.name)
+    speak_lines(folder, lines, USER_RATE)
 
 
 def speak_voices(folder: Path, data: VoicesData, plain: Sequence[Line]) -> list[Utterance]:
@@ -182,7 +178,7 @@ def answers_to(questions: Iterable[Utterance]) -> list[Line]:
     found: dict[tuple[str, str], Line] = {}
     for question in questions:
         extra = question.extra
-        language: Language = "zh" if question.language == "zh" else "en"
+        language = nearest(question.language)
         line = corpus.answered(extra["answer"], language, extra.get("style", ()))
         found.setdefault((line.text, line.extra["dialect"]), line)
     return list(found.values())

@@ -22,7 +22,7 @@ from data_synth.spans import Segment, segments, units
 from data_synth.speakable import speakable
 from voiceglm.error_rate import ErrorRate
 from voiceglm.prompt import PromptWriter
-from voiceglm.scripts import script
+from voiceglm.scripts import nearest, script
 
 ENDLESS = 3.0  # codes per letter, at which a span is given up
 LEAST_ROOM = 25  # codes that every span may have
@@ -293,7 +293,7 @@ def read_parts(
 
 def words(text: str, language: str) -> str:
     """Return what is said where a text of a language is to be spoken."""
-    return " ".join(speakable(text, "zh" if language == "zh" else "en").split())
+    return " ".join(speakable(text, nearest(language)).split())
 
 
 def _clean(text: str) -> str:

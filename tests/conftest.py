@@ -6,24 +6,38 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from shutil import which
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from playwright.sync_api import Page, sync_playwright
 from torch import Tensor
 
 from voiceglm.events import AudioDelta, Event, TextDelta, TurnEnd
 
 ROOT = Path(__file__).parent.parent
 NANO = ROOT / "voiceglm" / "assets" / "nano"
+CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Two test processes on two cores: more threads would only wait for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def phone() -> Iterator[Page]:
+    """An empty page of a browser on a telephone."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium.new_page(viewport={"width": 360, "height": 740})
+        chromium.close()
 
 
 @pytest.fixture

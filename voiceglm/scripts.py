@@ -1,6 +1,10 @@
 """Which writing a text is in: what a regular expression needs to match it, as character classes."""
 
 import re
+from typing import Literal
+
+Language = Literal["en", "zh"]
+"""What there are rules for."""
 
 HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Characters of Chinese, radicals and the sign that repeats one included."""
@@ -39,3 +43,8 @@ def script(text: str) -> str | None:
     if other > 0.3 * total:
         return "other"
     return "zh" if han * 3 > latin else "en"
+
+
+def nearest(language: str | None) -> Language:
+    """Return whose rules hold for a language: Chinese ones for Chinese, English ones for others."""
+    return "zh" if language == "zh" else "en"

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import yaml
 
+from voiceglm.scripts import Language
+
 Split = Literal["train", "test"]
-Language = Literal["en", "zh"]
 HELD_OUT_SHARE = 6  # one wording in this many is kept for evaluation
 
 Fill = Callable[[random.Random, str], tuple[str, str]]

@@ -7,7 +7,6 @@ import shutil
 import struct
 import zlib
 from base64 import b64decode
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from shutil import which
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from data_synth import preview_sound
 from data_synth.plan import read_plan
@@ -35,7 +34,6 @@ from tokenizer.model import SpeechTokenizer
 from voiceglm.cli import main
 from voiceglm.error_rate import LATIN
 
-CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> </p> & $body \"'"
 NOTHING = {  # of a synthesis that has just begun
     "counts": {}, "shards": 0, "total": 1, "left_out": {}, "codes_per_span": None,
@@ -417,29 +415,19 @@ def test_a_bad_place_is_refused_before_anything_is_read(
     assert "there is no folder" in capsys.readouterr().err
 
 
-@pytest.fixture
-def browser() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium.new_page(viewport={"width": 360, "height": 740})
-        chromium.close()
-
-
 @pytest.mark.browser
-def test_a_browser_shows_it_from_the_disk_on_a_small_screen(folder: Path, browser: Page) -> None:
+def test_a_browser_shows_it_from_the_disk_on_a_small_screen(folder: Path, phone: Page) -> None:
     complaints: list[str] = []
-    browser.on("console", lambda message: complaints.append(message.text))
-    browser.on("pageerror", lambda error: complaints.append(str(error)))
-    browser.on("dialog", lambda dialog: complaints.append(dialog.message))
+    phone.on("console", lambda message: complaints.append(message.text))
+    phone.on("pageerror", lambda error: complaints.append(str(error)))
+    phone.on("dialog", lambda dialog: complaints.append(dialog.message))
     previewed(folder)
-    browser.goto((folder.parent / "page.html").as_uri())
+    phone.goto((folder.parent / "page.html").as_uri())
     spans = spans_of(drawn(folder))
-    browser.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.duration > 0)")
-    lengths = browser.eval_on_selector_all("audio", "all => all.map(a => a.duration)")
+    phone.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.duration > 0)")
+    lengths = phone.eval_on_selector_all("audio", "all => all.map(a => a.duration)")
     assert lengths == pytest.approx([len(span.codes) / 12.5 for span in spans], abs=0.02)
-    assert browser.eval_on_selector_all("img", "all => all.every(i => i.naturalHeight === 80)")
-    assert browser.evaluate("document.documentElement.scrollWidth") == 360, "nothing to the side"
-    assert browser.locator("h2").all_inner_texts()[0].startswith("doc-0 <script>")
+    assert phone.eval_on_selector_all("img", "all => all.every(i => i.naturalHeight === 80)")
+    assert phone.evaluate("document.documentElement.scrollWidth") == 360, "nothing to the side"
+    assert phone.locator("h2").all_inner_texts()[0].startswith("doc-0 <script>")
     assert complaints == []

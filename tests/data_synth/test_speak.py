@@ -79,7 +79,11 @@ def test_a_finished_set_needs_no_synthesizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(tmp_path / "set")
-    monkeypatch.setattr(data_synth.speak, "Espeak", None)
+
+    def absent() -> None:
+        raise AssertionError("a synthesizer was started")
+
+    monkeypatch.setattr(data_synth.speak, "Espeak", absent)
     assert run(tmp_path / "set") == before
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,12 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.conftest import NANO, ROOT
+from tests.conftest import CHROMIUM, NANO, ROOT
 from tests.web.conftest import ANSWER, QUESTION
 from voiceglm.audio import load_audio
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 RATE = 48_000
 LAPTOP, PHONE = ViewportSize(width=1_100, height=900), ViewportSize(width=390, height=844)
 

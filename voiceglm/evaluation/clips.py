@@ -6,18 +6,22 @@ Public corpora are looked for by the names they are published under. What is abs
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from data_synth.intake import Intake
 from data_synth.layouts import convert
 from data_synth.people import people
+from voiceglm.audio import check_samples
 from voiceglm.error_rate import ErrorRate, character_errors, word_errors
 from voiceglm.errors import DependencyError
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Skipped
-from voiceglm.manifest import Utterance, read_manifest
+from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.scripts import nearest
 
 NORMALIZATION = (
     "English is counted in words: lower case without accents and punctuation, for public corpora "
@@ -27,6 +31,27 @@ NORMALIZATION = (
 
 
 PEOPLE = "people never trained on"
+
+
+def described(clip: Utterance) -> dict[str, Any]:
+    """Begin the row of a clip with what is known of it."""
+    return {
+        "recording": clip.recording.name,
+        "start": clip.start,
+        "speaker": clip.speaker,
+        "said": clip.text,
+    }
+
+
+def sound_of(clip: Utterance, sample_rate: int) -> Tensor:
+    """Read a clip: (num_samples,) at ``sample_rate`` hertz.
+
+    Raises:
+        AudioError: If it cannot be read, or there is nothing in it to hear.
+    """
+    samples = read_samples(clip, sample_rate)
+    check_samples(samples, sample_rate, what=clip.recording.name)
+    return samples
 
 
 @dataclass(frozen=True)
@@ -53,8 +78,7 @@ class ClipSet:
 
     def letters(self, said: str, heard: str) -> ErrorRate:
         """Compare two transcripts character by character."""
-        language = "zh" if self.language == "zh" else "en"
-        return character_errors([{"said": said, "heard": heard}], language=language)
+        return character_errors([{"said": said, "heard": heard}], language=nearest(self.language))
 
     @property
     def unit(self) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 from tqdm import tqdm
 
 from tokenizer.asr import CtcRecognizer
-from voiceglm.audio import check_samples
 from voiceglm.error_rate import ErrorRate
 from voiceglm.errors import AudioError, ConfigError, DependencyError, SynthesisError
 from voiceglm.evaluate import RATE, CodeReader
 from voiceglm.evaluation import flite, nano_world
 from voiceglm.evaluation.babble import RATIO_DB, Babble
-from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
+from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets, described, sound_of
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import (
     Figure,
@@ -193,15 +192,9 @@ def _row(
     place: int,
     babble: Babble | None,
 ) -> Row:
-    row: dict[str, Any] = {
-        "recording": clip.recording.name,
-        "start": clip.start,
-        "speaker": clip.speaker,
-        "said": clip.text,
-    }
+    row = described(clip)
     try:
-        samples = read_samples(clip, RATE)
-        check_samples(samples, RATE, what=str(clip.recording.name))
+        samples = sound_of(clip, RATE)
         if babble is not None:
             samples = babble.behind(samples, place)
         row["codes"] = subject.tokenizer.encode(samples, RATE)

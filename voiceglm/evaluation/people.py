@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from data_synth.joined import digit_sequences
 from data_synth.people import digit_clips
-from voiceglm.audio import check_samples
 from voiceglm.error_rate import plain, word_errors
 from voiceglm.errors import AudioError, ConfigError
 from voiceglm.evaluate import RATE, listen
+from voiceglm.evaluation.clips import described, sound_of
 from voiceglm.evaluation.codes import REFERENCE, Read, readers_of
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import (
@@ -25,7 +24,7 @@ from voiceglm.evaluation.tables import (
     slug,
     without_errors,
 )
-from voiceglm.manifest import Utterance, read_samples
+from voiceglm.manifest import Utterance
 
 NAME = "people"
 SINGLE = "single digits, people never trained on"
@@ -81,15 +80,9 @@ def _sets(subject: Subject) -> dict[str, Sequence[Utterance]]:
 
 
 def _row(subject: Subject, readers: dict[str, Read], clip: Utterance) -> Row:
-    row: dict[str, Any] = {
-        "recording": clip.recording.name,
-        "start": clip.start,
-        "speaker": clip.speaker,
-        "said": clip.text,
-    }
+    row = described(clip)
     try:
-        samples = read_samples(clip, RATE)
-        check_samples(samples, RATE, what=clip.recording.name)
+        samples = sound_of(clip, RATE)
         with torch.inference_mode():
             reply, _, _ = listen(subject.open_chat(), samples, seed=subject.settings.seed)
         heard = {slug(name): read(samples) for name, read in readers.items()}

@@ -21,13 +21,13 @@ from decoder.features import LogMel, mel_config
 from decoder.model import SpeechDecoder, VoicedDecoder, shared_decoder
 from decoder.voice import read_voice
 from decoder.voices import known_voices
-from voiceglm.audio import check_samples, resample
+from voiceglm.audio import resample
 from voiceglm.chat import Speaker
 from voiceglm.error_rate import ErrorRate
 from voiceglm.errors import AudioError, DependencyError
 from voiceglm.evaluate import RATE, heard_by
 from voiceglm.evaluation import nano_world
-from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets
+from voiceglm.evaluation.clips import NORMALIZATION, ClipSet, clip_sets, described, sound_of
 from voiceglm.evaluation.sound import MEASURES, align, speaker_similarity
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import (
@@ -39,7 +39,7 @@ from voiceglm.evaluation.tables import (
     ratio,
     without_errors,
 )
-from voiceglm.manifest import Utterance, read_samples
+from voiceglm.manifest import Utterance
 
 NAME = "reconstruction"
 OWN_SENTENCES = 100
@@ -151,10 +151,9 @@ def _unmeasured(subject: Subject) -> Iterable[Skipped]:
 
 
 def _row(subject: Subject, decoder: Speaker, clip: Utterance) -> Row:
-    about = {"recording": clip.recording.name, "start": clip.start, "said": clip.text}
+    about = described(clip)
     try:
-        samples = read_samples(clip, decoder.sample_rate)
-        check_samples(samples, decoder.sample_rate, what=clip.recording.name)
+        samples = sound_of(clip, decoder.sample_rate)
         codes = subject.tokenizer.encode(samples, decoder.sample_rate)
     except AudioError as error:
         return {**about, "error": str(error)}

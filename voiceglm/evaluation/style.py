@@ -29,6 +29,7 @@ from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Skipped, Table, ratio
 from voiceglm.events import AudioDelta, TextDelta
 from voiceglm.manifest import Utterance, read_samples
+from voiceglm.scripts import nearest
 from voiceglm.style import RATES, TONES, VOLUMES, Style
 
 NAME = "style"
@@ -71,7 +72,7 @@ class Trial:
     @property
     def language(self) -> Language:
         """Of the wish and the questions."""
-        return _language(self.questions[0])
+        return nearest(self.questions[0].language)
 
 
 def measure(subject: Subject) -> Table:
@@ -123,7 +124,7 @@ def trials(questions: Sequence[Utterance], seed: int) -> list[Trial]:
     """Pair questions of a language and give each pair a style, all styles by turns."""
     found: list[Trial] = []
     for language in LANGUAGES:
-        asked = [question for question in questions if _language(question) == language]
+        asked = [question for question in questions if nearest(question.language) == language]
         random.Random(f"style/{language}/{seed}").shuffle(asked)
         names = cycle((*MEASURED, *DIALECTS[language]))
         for pair in zip(asked, [*asked[1:], *asked[:1]], strict=True):
@@ -190,7 +191,7 @@ def _listen(subject: Subject, chat: VoiceChat, said: Utterance) -> Spoken:
         text="".join(event.text for event in written),
         samples=torch.cat([torch.zeros(0), *(event.samples.cpu() for event in audio)]),
         sample_rate=audio[0].sample_rate if audio else RATE,
-        language=_language(said),
+        language=nearest(said.language),
         style=written[-1].style if written else Style(),
     )
 
@@ -219,10 +220,6 @@ def _synthesized(trial: Trial, is_told: bool) -> list[Spoken]:
         style = trial.style if is_told else Style()
         replies.append(Spoken(text, samples, SAMPLE_RATE, trial.language, style))
     return replies
-
-
-def _language(said: Utterance) -> Language:
-    return "zh" if said.language == "zh" else "en"
 
 
 def _figures(name: str, rows: Sequence[Row]) -> Iterable[Figure]:

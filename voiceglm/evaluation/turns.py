@@ -12,6 +12,7 @@ from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Table, ratio, without_errors
 from voiceglm.manifest import Utterance, read_samples
+from voiceglm.scripts import nearest
 
 NAME = "turns"
 MEMORY, UNTOLD, FOLLOW_UP, STYLE = "memory", "memory of nothing", "follow-up", "style"
@@ -70,7 +71,7 @@ def kind_of(turn: Utterance, before: Utterance | None) -> str:
         before: The turn before it, if there is one.
     """
     skill, language = turn.extra["skill"], turn.language
-    known = world("zh" if language == "zh" else "en")
+    known = world(nearest(language))
     if skill == "memory":
         unknown = {thing["unknown"] for thing in known.memory.values()}
         return UNTOLD if turn.extra["answer"] in unknown else MEMORY

@@ -1,6 +1,6 @@
 """What a decoder does to speech: the original, through the vocoder alone, and through codes.
 
-Letters used in shapes: C mel bands, M mel frames, N samples.
+Letter used in shapes: N samples.
 """
 
 import random
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from data_synth.tts import ASSISTANTS, SAMPLE_RATE, in_accent, speak_alone
 from data_synth.world import LANGUAGES
-from decoder.features import LogMel, mel_config
 from decoder.model import SpeechDecoder, VoicedDecoder
 from decoder.voice import DEFAULT
 from decoder.voices import FOLDER, known_voices, speaking
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import resample
 from voiceglm.checkpoint import resolve
+from voiceglm.evaluation.reconstruction import vocoded
 from voiceglm.evaluation.sound import MEASURES, align
 from voiceglm.samples.scenes import test_set
 
@@ -118,13 +118,11 @@ def three_ways(
         speaker: That decoder, in the voice of the original.
         seed: Of noise and phases.
     """
-    mel = LogMel(mel_config(decoder.config.vocoder))(original)  # (C, M)
-    seeded = torch.Generator().manual_seed
     codes = tokenizer.encode(original, decoder.sample_rate)
     return {
         ORIGINAL: original,
-        VOCODED: decoder.vocoder(mel[None], generator=seeded(seed))[0],
-        DECODED: speaker.decode(codes, generator=seeded(seed)),
+        VOCODED: vocoded(decoder, original, seed),
+        DECODED: speaker.decode(codes, generator=torch.Generator().manual_seed(seed)),
     }
 
 

@@ -28,6 +28,7 @@ from voiceglm.error_rate import plain
 from voiceglm.errors import ConfigError
 from voiceglm.evaluate import RATE
 from voiceglm.manifest import Utterance, read_manifest, read_samples
+from voiceglm.scripts import nearest
 from voiceglm.style import Style
 
 CREDITS = {
@@ -166,7 +167,7 @@ def _has_memory(talk: Sequence[Utterance]) -> bool:
     """Say whether something is asked for that was told before."""
     told: set[str] = set()
     for clip in talk:
-        for known in world(_language(clip)).memory.values():
+        for known in world(nearest(clip.language)).memory.values():
             told |= {
                 known["answer"].format(value=value)
                 for value in known["values"]
@@ -179,7 +180,7 @@ def _has_memory(talk: Sequence[Utterance]) -> bool:
 
 def _has_follow_up(talk: Sequence[Utterance]) -> bool:
     for clip in talk:
-        follow_ups = world(_language(clip)).follow_ups
+        follow_ups = world(nearest(clip.language)).follow_ups
         skill = follow_ups.get(clip.extra["skill"])
         if skill is not None and clip.extra["wording"] in skill.wordings():
             return True
@@ -226,17 +227,13 @@ def _readings(recordings: Sequence[Path], seed: int) -> list[Scene]:
     return [
         Scene(
             f"person_{number}",
-            f"{_NAMES[_language(clip)]}: a person reads, the assistant says it again",
+            f"{_NAMES[nearest(clip.language)]}: a person reads, the assistant says it again",
             [_said(clip)],
             is_reading=True,
             credit=CREDITS[clip.extra["set"]],
         )
         for number, clip in enumerate(drawn[:_PEOPLE], start=1)
     ]
-
-
-def _language(clip: Utterance) -> Language:
-    return "zh" if clip.language == "zh" else "en"
 
 
 def _said(clip: Utterance) -> Said:

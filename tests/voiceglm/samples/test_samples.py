@@ -2,17 +2,15 @@
 
 import json
 import random
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from shutil import which
 from types import SimpleNamespace
 
 import pytest
 import soundfile
 import torch
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from data_synth import corpus
 from data_synth.tts import HELD_OUT_VARIANTS
@@ -33,7 +31,6 @@ from voiceglm.samples.publish import publish
 from voiceglm.samples.scenes import Said, Scene, draw_scenes
 from voiceglm.style import Style
 
-CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 EVIL = "<script>alert(1)</script> </p> & $body \"' <img src=x>"
 ABOUT = About("a model", "0123", "abc", f"voiceglm samples {EVIL}", 3, "2026-01-01")
 TONE = 0.3 * torch.sin(torch.arange(16_000) / 20)
@@ -361,27 +358,17 @@ def test_the_command_says_what_it_wrote(
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.fixture
-def browser() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium.new_page(viewport={"width": 360, "height": 740})
-        chromium.close()
-
-
 @pytest.mark.browser
-def test_a_browser_plays_it_from_the_disk_on_a_small_screen(tmp_path: Path, browser: Page) -> None:
+def test_a_browser_plays_it_from_the_disk_on_a_small_screen(tmp_path: Path, phone: Page) -> None:
     complaints: list[str] = []
-    browser.on("console", lambda message: complaints.append(message.text))
-    browser.on("dialog", lambda dialog: complaints.append(dialog.message))
+    phone.on("console", lambda message: complaints.append(message.text))
+    phone.on("dialog", lambda dialog: complaints.append(dialog.message))
     played = Played(Scene("a", f"A {EVIL}", []), [reply()])
     publish(tmp_path / "out", ABOUT, [played], [sentence()])
     for name, count in (("index.html", 2), ("decoder.html", 3)):
-        browser.goto((tmp_path / "out" / name).as_uri())
+        phone.goto((tmp_path / "out" / name).as_uri())
         all_known = "[...document.querySelectorAll('audio')].every(a => a.duration > 0.9)"
-        browser.wait_for_function(all_known)
-        assert browser.locator("audio").count() == count
-        assert browser.evaluate("document.documentElement.scrollWidth") == 360
+        phone.wait_for_function(all_known)
+        assert phone.locator("audio").count() == count
+        assert phone.evaluate("document.documentElement.scrollWidth") == 360
     assert complaints == []
