@@ -235,6 +235,7 @@ class VoiceChat:
         *,
         sampling: Sampling | None = None,
         seed: int = 0,
+        aloud: bool = True,
     ) -> Generator[Event, None, None]:
         """Answer one utterance. Close the generator to interrupt the reply.
 
@@ -244,6 +245,7 @@ class VoiceChat:
             question: (num_samples,) at 16 kHz, or text; ``None`` for what :meth:`hear` heard.
             sampling: How ids are chosen; by default always the likeliest.
             seed: Of every random choice: the same seed gives the same reply.
+            aloud: Without, what the model says is not made sound.
 
         Yields:
             Text and audio as they are ready, then exactly one ``TurnEnd``.
@@ -253,7 +255,7 @@ class VoiceChat:
             ConfigError: If the question is too long for the model.
         """
         asked = self._user(question)
-        yield from self._answer([asked], _mode(question), sampling, seed, aloud=True)
+        yield from self._answer([asked], _mode(question), sampling, seed, aloud=aloud)
 
     def respond(
         self, *, sampling: Sampling | None = None, seed: int = 0, aloud: bool = True

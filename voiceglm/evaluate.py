@@ -1,6 +1,6 @@
 """Asking a model and listening to it: what every table of the evaluation is made of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +11,7 @@ from voiceglm.audio import check_samples, resample
 from voiceglm.chat import VoiceChat
 from voiceglm.error_rate import plain
 from voiceglm.errors import AudioError
-from voiceglm.events import AudioDelta, TextDelta
+from voiceglm.events import AudioDelta, Event, TextDelta
 from voiceglm.interleave import TEXT_ONLY
 from voiceglm.language_model import Sampling, VoiceLM
 from voiceglm.manifest import Utterance, read_samples
@@ -141,10 +141,19 @@ def heard_by(recognizer: Reader, samples: Tensor, sample_rate: int) -> str:
     return recognizer.transcribe(heard, RATE)
 
 
+def written_reply(chat: VoiceChat, samples: Tensor | str, *, seed: int = 0) -> str:
+    """Return the text of a reply that is not spoken."""
+    return _text(chat.reply(samples, seed=seed, aloud=False))
+
+
 def listen(chat: VoiceChat, samples: Tensor | str, *, seed: int = 0) -> tuple[str, Tensor, int]:
     """Return the text of a reply, its waveform (num_samples,), and the hertz of that."""
     events = list(chat.reply(samples, seed=seed))
-    reply = "".join(event.text for event in events if isinstance(event, TextDelta)).strip()
+    reply = _text(events)
     audio = [event for event in events if isinstance(event, AudioDelta)]
     spoken = torch.cat([event.samples for event in audio]).cpu() if audio else torch.zeros(0)
     return reply, spoken, audio[0].sample_rate if audio else RATE
+
+
+def _text(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta)).strip()

@@ -488,6 +488,19 @@ def test_a_style_changes_nothing_in_silence() -> None:
     assert mouth.styles == []
 
 
+def test_a_silent_reply_is_the_same_but_for_its_sound() -> None:
+    kept = []
+    for aloud in (True, False):
+        conversation, brain, mouth = chat(REPLY + STOP, REPLY + STOP)
+        events = list(conversation.reply(NOISE, aloud=aloud))
+        assert text_of(events) == "It is four."
+        assert any(isinstance(event, AudioDelta) for event in events) == aloud
+        assert bool(mouth.spoken) == aloud
+        list(conversation.reply(NOISE))
+        kept.append((conversation.last_reply.ids, brain.prompts))
+    assert kept[0] == kept[1], "the conversation goes on alike"
+
+
 @pytest.mark.parametrize(("style", "heard"), [("slow_3", 12), ("fast_3", 32), (None, 20)])
 def test_what_was_heard_of_a_reply_depends_on_its_rate(style: str | None, heard: int) -> None:
     opening = [VOCABULARY.style_id(style)] if style else []

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data_synth.people import order_clips
 from voiceglm.audio import load_audio
 from voiceglm.errors import AudioError, ConfigError
-from voiceglm.evaluate import RATE, listen
+from voiceglm.evaluate import RATE, written_reply
 from voiceglm.evaluation.clips import absent, find_folder
 from voiceglm.evaluation.orders import (
     SpokenOrder,
@@ -184,7 +184,7 @@ def _answered(
     subject: Subject, order: SpokenOrder, samples: Tensor, known: Vocabulary
 ) -> dict[str, Any]:
     with torch.inference_mode():
-        reply, _, _ = listen(subject.open_chat(), samples, seed=subject.settings.seed)
+        reply = written_reply(subject.open_chat(), samples, seed=subject.settings.seed)
     heard = read_order(reply, known)
     return {
         "reply": reply,

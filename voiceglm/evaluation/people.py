@@ -10,7 +10,7 @@ from data_synth.joined import digit_sequences
 from data_synth.people import digit_clips
 from voiceglm.error_rate import plain, word_errors
 from voiceglm.errors import AudioError, ConfigError
-from voiceglm.evaluate import RATE, listen
+from voiceglm.evaluate import RATE, written_reply
 from voiceglm.evaluation.clips import described, sound_of
 from voiceglm.evaluation.codes import REFERENCE, Read, readers_of
 from voiceglm.evaluation.subject import Subject
@@ -84,7 +84,7 @@ def _row(subject: Subject, readers: dict[str, Read], clip: Utterance) -> Row:
     try:
         samples = sound_of(clip, RATE)
         with torch.inference_mode():
-            reply, _, _ = listen(subject.open_chat(), samples, seed=subject.settings.seed)
+            reply = written_reply(subject.open_chat(), samples, seed=subject.settings.seed)
         heard = {slug(name): read(samples) for name, read in readers.items()}
     except (AudioError, ConfigError) as error:
         return {**row, "error": str(error)}

@@ -22,7 +22,7 @@ from data_synth.tts import ASSISTANT, SAMPLE_RATE, in_accent, speak_alone
 from data_synth.world import LANGUAGES, Language, of_side, wishes
 from decoder.model import SpeechDecoder, VoicedDecoder
 from voiceglm.chat import VoiceChat
-from voiceglm.evaluate import RATE
+from voiceglm.evaluate import RATE, written_reply
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.prosody import Spoken, changes, is_as_asked, prosody
 from voiceglm.evaluation.subject import Subject
@@ -43,6 +43,9 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "whisper": ("whisper",),
     "cheerful and sad": ("cheerful", "sad"),
 }
+_LISTENED = 4
+"""Replies of a trial: to two questions, behind the wish and without. All together are as many as
+there are questions in the other tables."""
 MEASURED = (*RATES, *TONES, *VOLUMES)
 
 _TOLD: Mapping[str, Mapping[str, Any]] = {  # what data_synth.style understands
@@ -82,7 +85,7 @@ def measure(subject: Subject) -> Table:
         DependencyError: If the synthesizer is not installed.
         OutputError: If rows cannot be written.
     """
-    count = max(1, subject.settings.num_questions // len(LANGUAGES))  # four replies to each
+    count = max(1, subject.settings.num_questions // _LISTENED // len(LANGUAGES))
     questions = [one for each in LANGUAGES for one in nano_world.questions(subject, each)[:count]]
     planned = trials(questions, subject.settings.seed)
     aloud = _wishes_aloud(subject, planned)
@@ -179,7 +182,8 @@ def _asked(
     if not is_told:
         return [_listen(subject, subject.open_chat(), each) for each in trial.questions]
     chat = subject.open_chat()
-    _listen(subject, chat, aloud[trial.number])
+    wish = read_samples(aloud[trial.number], RATE)
+    written_reply(chat, wish, seed=subject.settings.seed)
     return [_listen(subject, chat, question) for question in trial.questions]
 
 

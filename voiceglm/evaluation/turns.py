@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from data_synth.world import world
 from voiceglm.errors import AudioError, ConfigError
-from voiceglm.evaluate import RATE, is_right, listen
+from voiceglm.evaluate import RATE, is_right, written_reply
 from voiceglm.evaluation import nano_world
 from voiceglm.evaluation.subject import Subject
 from voiceglm.evaluation.tables import Figure, Row, Table, ratio, without_errors
@@ -98,7 +98,7 @@ def _hold(subject: Subject, talk: Sequence[Utterance]) -> Iterable[Row]:
         }
         try:
             samples = read_samples(turn, RATE)
-            reply, _, _ = listen(chat, samples, seed=subject.settings.seed)
+            reply = written_reply(chat, samples, seed=subject.settings.seed)
             yield {**row, "reply": reply, "right": is_right(reply, turn)}
         except (AudioError, ConfigError) as error:
             yield {**row, "error": str(error)}

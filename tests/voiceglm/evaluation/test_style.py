@@ -159,7 +159,7 @@ def test_a_style_is_kept_only_if_the_second_reply_has_it_too(tmp_path: Path) -> 
 
 def test_the_synthesizer_is_right_and_a_stubborn_model_is_not(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
-    subject = scripted(tmp_path, lambda samples: "Always this.", ear=Ear(), num_questions=30)
+    subject = scripted(tmp_path, lambda samples: "Always this.", ear=Ear(), num_questions=120)
     table = measure(subject)
     assert figure(table, "styles right", SYNTHESIZER).value >= 80
     assert figure(table, "styles right", MODEL).value == 0

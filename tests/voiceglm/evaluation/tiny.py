@@ -55,9 +55,10 @@ class Script:
     def __init__(self, answer: Callable[[Tensor], str]):
         self.answer = answer
 
-    def reply(self, question: Tensor, *, seed: int = 0) -> Iterator[Event]:
+    def reply(self, question: Tensor, *, seed: int = 0, aloud: bool = True) -> Iterator[Event]:
         yield TextDelta(self.answer(question), (1,))
-        yield AudioDelta(Hum().decode([5] * 13), 22_050)
+        if aloud:
+            yield AudioDelta(Hum().decode([5] * 13), 22_050)
         yield TurnEnd("finished")
 
 
