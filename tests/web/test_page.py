@@ -90,16 +90,21 @@ class Watched:
         self.page, self.address = page, address
         self.complaints: list[str] = []
         self.origins: set[str] = set()
+        self.sent: list[str] = []  # types of events, in order
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("response", self._response)
-        page.on("websocket", lambda socket: self.origins.add(socket.url.split("/")[2]))
+        page.on("websocket", self._websocket)
         page.goto(address)
         page.wait_for_selector('[data-alive="yes"]')  # before that it does not listen
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.complaints.append(message.text)
+
+    def _websocket(self, socket: WebSocket) -> None:
+        self.origins.add(socket.url.split("/")[2])
+        socket.on("framesent", lambda data: self.sent.append(json.loads(data)["type"]))
 
     def _response(self, response: Any) -> None:
         if not response.url.startswith(("blob:", "data:")):
@@ -179,6 +184,7 @@ def test_speaking_up_silences_the_reply(
     watched.wait_for("window.voiceglm.stats.clearMs !== null")
     watched.wait_for("document.querySelectorAll('.transcript .assistant').length == 2")
     watched.wait_for("!window.voiceglm.isTalking && !window.voiceglm.isAnswering")
+    assert "conversation.item.truncate" in watched.sent, "what was not heard is forgotten"
     assert watched.replies()[1] == ANSWER
     watched.check()
     browser.close()
@@ -204,28 +210,23 @@ def test_writing_interrupts_what_was_asked_before(
 ) -> None:
     browser = launch(playwright, recording(tmp_path / "none.wav"))
     page = new_page(browser, LAPTOP)
-    sent: list[str] = []
     endings: list[str] = []
-
-    def watch(socket: WebSocket) -> None:
-        socket.on("framesent", lambda data: sent.append(json.loads(data)["type"]))
-        socket.on("framereceived", received)
 
     def received(data: str | bytes) -> None:
         event = json.loads(data)
         if event["type"] == "response.done":
             endings.append(event["response"]["status"])
 
-    page.on("websocket", watch)
+    page.on("websocket", lambda socket: socket.on("framereceived", received))
     watched = Watched(page, address)
     page.evaluate(WRITE, ["Hello.", "Count from one to ten."])  # both while the call is opened
     watched.wait_for("window.voiceglm?.isTalking")
-    assert sent.count("response.create") == 1
+    assert watched.sent.count("response.create") == 1
     page.evaluate(WRITE, ["What is the capital of France?"])
     watched.wait_for("window.voiceglm.stats.clearMs !== null")
     watched.wait_for("!window.voiceglm.isTalking && !window.voiceglm.isAnswering")
     asked = ["conversation.item.create", "response.create"]
-    assert sent[-3:] == ["conversation.item.truncate", *asked]
+    assert watched.sent[-3:] == ["conversation.item.truncate", *asked]
     assert len(endings) == 2
     assert endings[-1] == "completed", "what nano says to that is another matter"
     assert page.inner_text('[data-part="trouble"]') == ""
