@@ -4,12 +4,14 @@ The kinds of row are those of ``voiceglm.train``. Questions bring the codes of m
 those of the assistant's one voice.
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 from data_synth.corpus import dialect_of
+from data_synth.world import LANGUAGES, sample_reckoning
 from voiceglm.files import write_json_lines
 from voiceglm.interleave import REPLY, keeps_ahead
 from voiceglm.manifest import Utterance
@@ -69,6 +71,23 @@ def dialogue_rows(
     yield from map(_transcription, heard[::3])
 
 
+def written_rows(count: int) -> Iterator[Row]:
+    """Give conversations of one written question about numbers and its written reply.
+
+    A model that hears a few thousand sums learns them by heart. In writing it can be shown each of
+    them often, for a tenth of the ids; a spoken reply says the sum before its result, and is
+    reckoned from what it says.
+
+    Args:
+        count: How many in each language; each is the same whatever the count.
+    """
+    for number, language in product(range(count), LANGUAGES):
+        rng = random.Random(f"written/{language}/{number}")
+        drawn = sample_reckoning(rng, "train", language)
+        turns = [{"text": drawn.question}, {"text": drawn.answer}]
+        yield {"kind": "dialogue", "turns": turns}
+
+
 def _by_turns(asked: Iterable[Row], replies: Iterable[Row]) -> list[Row]:
     return [turn for pair in zip(asked, replies, strict=True) for turn in pair]
 
@@ -77,7 +96,8 @@ def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int])
     """Write rows as JSON lines, whole or not at all.
 
     Rows are left out if their speech would end before their text is written: a hasty reply has no
-    place in the alternation of 13 text and 26 speech ids.
+    place in the alternation of 13 text and 26 speech ids. Without speech that is a reply of more
+    than 13 text ids.
 
     Args:
         path: The file to write.
@@ -111,7 +131,7 @@ def _replies(row: Row) -> Sequence[Row]:
 
 def _keeps_ahead(reply: Row, count_ids: Callable[[str], int]) -> bool:
     num_written = len(reply.get("style", ())) + count_ids(reply["text"])
-    return keeps_ahead(num_written, len(reply["codes"]), REPLY)
+    return keeps_ahead(num_written, len(reply.get("codes", ())), REPLY)
 
 
 def _interleaved(questions: Sequence[Utterance], codes: Mapping[Said, Any]) -> Iterator[Row]:

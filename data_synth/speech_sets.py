@@ -50,6 +50,8 @@ class DataConfig:
     test_readings: int
     voices: VoicesData | None = None
     """Replies in other voices and tones; ``None``: the decoder learns one voice."""
+    written: int = 0
+    """Exchanges about numbers that nobody speaks: the language model learns to reckon from them."""
     digit_sequences: int = 3_000
     """Joined from people's digits, where those are given."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)

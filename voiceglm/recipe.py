@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import torch
 
 from data_synth.asked import encode_people, speak_answers
 from data_synth.codes import encode_set, lent_codes
-from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows
+from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows, written_rows
 from data_synth.joined import digit_sequences, write_noises
 from data_synth.people import digit_clips, order_clips, people
 from data_synth.speak import speak
@@ -263,7 +263,8 @@ def _rows(run: Run) -> None:
 
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
     dialogues = dialogue_rows(questions + asked, answers, questions + readings)
-    rows = {"pretraining": pretraining, "dialogues": dialogues}
+    written = written_rows(run.data.written)
+    rows = {"pretraining": pretraining, "dialogues": chain(dialogues, written)}
     left_out = {
         name: write_rows(folder / f"{name}.jsonl", part, count_ids) for name, part in rows.items()
     }

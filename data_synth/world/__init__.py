@@ -22,9 +22,24 @@ from data_synth.world.exchange import (
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 WEIGHTS = {"capitals": 2.0, "countries": 2.0, "repeat": 2.0, "spelling": 1.5, "arithmetic": 2.0}
 """How often a skill is drawn beside the others: those with many facts are drawn more often."""
+NUMBERS = {
+    "arithmetic": 6.0,
+    "division": 1.0,
+    "doubles": 1.0,
+    "neighbours": 1.0,
+    "parity": 1.0,
+    "comparison": 1.0,
+    "smaller": 1.0,
+    "counting": 1.0,
+    "steps": 1.0,
+    "backwards": 1.0,
+    "conversion": 1.0,
+}
+"""Skills that have more answers than can be spoken, and how often each is drawn in writing."""
 
 __all__ = [
     "LANGUAGES",
+    "NUMBERS",
     "Exchange",
     "Language",
     "Split",
@@ -34,6 +49,7 @@ __all__ = [
     "is_held_out",
     "sample_conversation",
     "sample_exchange",
+    "sample_reckoning",
     "sample_sentence",
     "wishes",
     "wording_phrases",
@@ -65,6 +81,13 @@ def sample_exchange(
     """Draw one exchange that stands alone; skills are equally likely unless one is named."""
     known = world(language)
     return known.draw(rng, split, skill or rng.choice(list(known.skills)))
+
+
+def sample_reckoning(rng: random.Random, split: Split, language: Language = "en") -> Exchange:
+    """Draw one exchange about numbers, sums more often than others."""
+    known = {skill: weight for skill, weight in NUMBERS.items() if skill in world(language).skills}
+    (skill,) = rng.choices(list(known), weights=list(known.values()))
+    return sample_exchange(rng, split, skill, language)
 
 
 def sample_conversation(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from data_synth import corpus
-from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_rows
+from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_rows, written_rows
 from data_synth.speech_sets import answers_to
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import IGNORED, PromptFormat, PromptWriter
@@ -161,6 +161,27 @@ def test_what_nobody_wrote_down_is_asked_in_speech_alone(
     orders = [replace(question, text=None) for question in questions[-4:]]
     rows = list(dialogue_rows(orders, answers, []))
     assert [list(row["turns"][0]) for row in rows] == [["codes"]] * 4
+
+
+def test_numbers_are_reckoned_with_in_writing(writer: PromptWriter) -> None:
+    rows = list(written_rows(300))
+    assert rows[:100] == list(written_rows(50))
+    assert all(set(turn) == {"text"} for row in rows for turn in row["turns"])
+    english, chinese = ([row["turns"][1]["text"] for row in rows[n::2]] for n in (0, 1))
+    assert len({text for text in english if " plus " in text or " minus " in text}) > 50
+    assert sum("加" in text or "减" in text for text in chinese) > 50
+    example = writer.example(rows[0])
+    learned = [label for label in example.labels if label != IGNORED]
+    assert learned == writer._encode(rows[0]["turns"][1]["text"]), "not that it ends unspoken"
+
+
+def test_a_written_reply_is_no_longer_than_what_comes_before_speech(tmp_path: Path) -> None:
+    rows = [
+        {"kind": "dialogue", "turns": [{"text": "?"}, {"text": "a" * length}]}
+        for length in (13, 14)
+    ]
+    assert write_rows(tmp_path / "rows.jsonl", rows, len) == 1
+    assert json.loads((tmp_path / "rows.jsonl").read_text()) == rows[0]
 
 
 def said(question: Utterance) -> tuple[str, str]:

@@ -15,9 +15,12 @@ from num2words import num2words
 from data_synth import corpus
 from data_synth.tts import held_out_voices, training_voices
 from data_synth.world import (
+    LANGUAGES,
+    NUMBERS,
     Exchange,
     is_held_out,
     sample_exchange,
+    sample_reckoning,
     sample_sentence,
     wording_phrases,
     wordings,
@@ -393,3 +396,12 @@ def test_a_question_brings_its_answer() -> None:
     line = corpus.question(random.Random(0), "train")
     assert line.extra.keys() == {"answer", "skill", "wording"}
     assert ANSWER[line.extra["skill"]](line.text) == line.extra["answer"]
+
+
+def test_numbers_are_reckoned_with_by_skills_there_are() -> None:
+    known = set(world("en").skills) | set(world("zh").skills)
+    assert known >= NUMBERS.keys()
+    rng = random.Random(0)
+    drawn = [sample_reckoning(rng, "train", language) for language in LANGUAGES for _ in range(300)]
+    assert {exchange.skill for exchange in drawn} == NUMBERS.keys()
+    assert {exchange.language for exchange in drawn} == set(LANGUAGES)
