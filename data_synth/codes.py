@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tokenizer.model import SpeechTokenizer
 from voiceglm.augmentation import AugmentationConfig, Sounds, augment
 from voiceglm.errors import ConfigError
+from voiceglm.interleave import REPLY, speech_before_end
 from voiceglm.manifest import Utterance, read_manifest, read_samples, write_manifest
 
 _BATCH = 32
@@ -132,3 +133,35 @@ def lent_codes(utterance: Utterance, lenders: Sequence[Utterance]) -> Utterance:
     if abs(length / other - 1) * len(codes) > _SAME_PACE:
         return utterance
     return replace(utterance, extra={**utterance.extra, "codes": codes})
+
+
+def unhurried(
+    tokenizer: SpeechTokenizer, spoken: Sequence[Utterance], count_ids: Callable[[str], int]
+) -> list[Utterance]:
+    """Let silence follow what is said before its text could be written.
+
+    A short sentence of long words has no place in the alternation of 13 text and 26 speech ids, so
+    a model would never learn to reply with it.
+
+    Args:
+        tokenizer: Whose codes they have.
+        spoken: Recordings with text and codes.
+        count_ids: How many text ids a text has.
+
+    Returns:
+        The same recordings, the codes of some of them longer.
+
+    Raises:
+        AudioError: If a recording cannot be read.
+    """
+    rate = tokenizer.config.features.sample_rate
+    patient = []
+    for one in spoken:
+        lacking = speech_before_end(count_ids(one.text or ""), REPLY) - len(one.extra["codes"])
+        if lacking > 0:
+            silence = torch.zeros(lacking * tokenizer.features.samples_per_code)
+            codes = tokenizer.encode(torch.cat([read_samples(one, rate), silence]), rate)
+            patient.append(replace(one, extra={**one.extra, "codes": codes}))
+        else:
+            patient.append(one)
+    return patient

@@ -144,8 +144,17 @@ def keeps_ahead(num_text: int, num_speech: int, layout: Layout = REPLY) -> bool:
     >>> keeps_ahead(14, 20), keeps_ahead(14, 26), keeps_ahead(13, 0)
     (False, True, True)
     """
+    return num_speech >= speech_before_end(num_text, layout)
+
+
+def speech_before_end(num_text: int, layout: Layout = REPLY) -> int:
+    """Return how many speech ids stand before the last text id of a reply.
+
+    >>> speech_before_end(13), speech_before_end(14), speech_before_end(27)
+    (0, 26, 52)
+    """
     before_last = max(0, -(-num_text // layout.text_per_stretch) - 1)
-    return num_speech >= before_last * layout.speech_per_stretch
+    return before_last * layout.speech_per_stretch
 
 
 def split(ids: Iterable[int], *, speech_start_id: int) -> tuple[list[int], list[int]]:

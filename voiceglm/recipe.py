@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from data_synth.asked import encode_people, speak_answers
-from data_synth.codes import encode_set, lent_codes
+from data_synth.codes import encode_set, lent_codes, unhurried
 from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows, written_rows
 from data_synth.joined import digit_sequences, write_noises
 from data_synth.people import digit_clips, order_clips, people
@@ -261,6 +261,8 @@ def _rows(run: Run) -> None:
     def count_ids(text: str) -> int:
         return len(text_tokenizer.encode(text).ids)
 
+    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    answers = unhurried(tokenizer, answers, count_ids)
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
     dialogues = dialogue_rows(questions + asked, answers, questions + readings)
     written = written_rows(run.data.written)

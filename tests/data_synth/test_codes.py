@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import data_synth.codes
-from data_synth.codes import encode_set
+from data_synth.codes import encode_set, unhurried
 from tokenizer.config import EncoderConfig, FeatureConfig, QuantizerConfig, TokenizerConfig
 from tokenizer.model import SpeechTokenizer
 from voiceglm.audio import save_audio
@@ -155,3 +155,19 @@ def test_written_turns_stay_as_they_are(
     first, *others = read_manifest(tmp_path / "m.jsonl")
     assert first == written
     assert all(other.extra["codes"] for other in others)
+
+
+def test_what_is_said_too_soon_ends_in_silence(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    """14 text ids stand behind 26 codes; no recording here has as many."""
+    encode_set(tokenizer, utterances, tmp_path / "m.jsonl")
+    spoken = read_manifest(tmp_path / "m.jsonl")
+    short, long = spoken[:4], spoken[4:]
+    ids = {one.text or "": 13 if one in short else 14 for one in spoken}
+    found = unhurried(tokenizer, spoken, ids.__getitem__)
+    assert found[:4] == short
+    for before, after in zip(long, found[4:], strict=True):
+        assert len(before.extra["codes"]) < len(after.extra["codes"]) == 26
+        assert replace(after, extra=before.extra) == before
+    assert len({tuple(one.extra["codes"]) for one in found}) == len(found)
