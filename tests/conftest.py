@@ -114,6 +114,13 @@ class FakeDecoder:
         generator = generator or torch.Generator().manual_seed(0)
         return 0.1 * torch.randn(len(ids) * 1764, generator=generator)
 
+    def check_voice(self, voice: object) -> None:
+        """Take any voice."""
+
+    def in_voice(self, voice: object) -> "FakeDecoder":
+        """Sound the same in every voice."""
+        return self
+
 
 class FakeChat:
     """Answers everything with four, in three pieces."""

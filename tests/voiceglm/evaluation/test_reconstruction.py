@@ -101,7 +101,7 @@ def voiced_subject(folder: Path, *, ear: Ear | None = None, **settings: Any) -> 
         )
         (folder / "voices").mkdir(parents=True, exist_ok=True)
         write_voice(voice, folder / "voices")
-    plain = subject(folder, ear=ear, voices=folder / "voices", **settings)
+    plain = subject(folder, ear=ear, model=str(folder), voices=folder / "voices", **settings)
     return replace(plain, chat=VoiceChat(plain.tokenizer, plain.chat.model, decoder))
 
 
