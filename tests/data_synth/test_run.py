@@ -215,7 +215,7 @@ def test_one_run_at_a_time(folder: Path) -> None:
 
 def wait_until_at_work(process: subprocess.Popen[bytes], folder: Path) -> None:
     already = len(finished(folder, SHARDS))
-    for _ in range(1_200):
+    for _ in range(6_000):
         if process.poll() is not None or len(finished(folder, SHARDS)) > min(already, SHARDS - 2):
             return
         time.sleep(0.05)
