@@ -75,7 +75,7 @@ def written_rows(count: int) -> Iterator[Row]:
     """Give conversations of one written question about numbers and its written reply.
 
     A model that hears a few thousand sums learns them by heart. In writing it can be shown each of
-    them often, for a tenth of the ids; a spoken reply says the sum before its result, and is
+    them often, for a quarter of the ids; a spoken reply says the sum before its result, and is
     reckoned from what it says.
 
     Args:

@@ -101,6 +101,10 @@ class Run:
         """Return the manifest of what speech is disturbed with."""
         return self.folder / "people" / "noises.jsonl"
 
+    def tokenizer(self) -> SpeechTokenizer:
+        """Return the speech tokenizer that was trained."""
+        return SpeechTokenizer.from_pretrained(self.folder / "tokenizer" / "model")
+
     def codes(self, *names: str) -> list[Utterance]:
         """Return spoken sets with their codes, one behind another."""
         found = (read_manifest(self.folder / "codes" / f"{name}.jsonl") for name in names)
@@ -165,7 +169,7 @@ def _train_listener(
 
 
 def _codes(run: Run) -> None:
-    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    tokenizer = run.tokenizer()
     folder = run.folder / "codes"
     sounds = Sounds(noises=find_sounds(run.sounds()))
     for name in (*QUESTIONS, *READINGS, *REPLIES):
@@ -184,7 +188,7 @@ def _codes(run: Run) -> None:
 
 def _asked(run: Run) -> None:
     """Encode what people ask and read, and what the assistant says to it."""
-    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    tokenizer = run.tokenizer()
     folder, sounds = run.folder / "codes", Sounds(noises=find_sounds(run.sounds()))
     asked = order_clips(run.recordings, held_out=False) + run.said_digits()
     encode_people(tokenizer, asked, folder / "people.jsonl", sounds=sounds)
@@ -261,8 +265,7 @@ def _rows(run: Run) -> None:
     def count_ids(text: str) -> int:
         return len(text_tokenizer.encode(text).ids)
 
-    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
-    answers = unhurried(tokenizer, answers, count_ids)
+    answers = unhurried(run.tokenizer(), answers, count_ids)
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
     dialogues = dialogue_rows(questions + asked, answers, questions + readings)
     written = written_rows(run.data.written)
@@ -310,7 +313,7 @@ def _text_to_token(run: Run) -> None:
         sample_rate=USER_RATE,
         seed="spans",
     )
-    tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+    tokenizer = run.tokenizer()
     encode_set(tokenizer, spans, folder / "codes.jsonl")
     heard = run.codes(*READINGS, *REPLIES)
     spoken = [row for row in heard if row.language != "yue" and not row.extra.get("dialect")]
@@ -330,7 +333,7 @@ def _model(run: Run) -> None:
         folder = run.folder / name / "model"
         load_into(part, read_tensors(folder), where=folder)
     with new_folder(run.folder / "model" / config.name, replace=True) as folder:
-        tokenizer = SpeechTokenizer.from_pretrained(run.folder / "tokenizer" / "model")
+        tokenizer = run.tokenizer()
         tokenizer.save(folder / "tokenizer")
         decoder = SpeechDecoder(flow, vocoder)
         decoder.save(folder / "decoder", dtype=torch.float16)
