@@ -95,10 +95,10 @@ def test_the_ids_of_the_example_are_what_nano_reads(nano: Path) -> None:
     assert [label for label in example.labels if label != -100] == document[-10:]
     assert model.writer.speech_turn(codes) == turn
     for name, number in (
-        ("begin_of_audio", 1550),
-        ("end_of_audio", 1551),
-        ("begin_of_transcription", 1552),
-        ("end_of_transcription", 1553),
+        ("begin_of_audio", 2574),
+        ("end_of_audio", 2575),
+        ("begin_of_transcription", 2576),
+        ("end_of_transcription", 2577),
     ):
         assert getattr(model.vocabulary, name) == number
 
