@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pytest
 import soundfile
 
 from data_synth.check import ERRORS, WARNINGS, Limits
@@ -101,8 +100,3 @@ def test_the_ids_of_the_example_are_what_nano_reads(nano: Path) -> None:
         ("end_of_transcription", 2577),
     ):
         assert getattr(model.vocabulary, name) == number
-
-
-@pytest.mark.parametrize("name", re.findall(r"\]\((?!http|#)([^)#]+)", DOC))
-def test_what_it_links_to_is_there(name: str) -> None:
-    assert (Path(__file__).parent.parent.parent / "docs" / name).exists()

@@ -1,4 +1,4 @@
-"""Pages about the bundled model: filled in, leading somewhere, of the files that are there."""
+"""Pages about the bundled model: filled in, and speaking of the files that are there."""
 
 import json
 import re
@@ -14,12 +14,6 @@ PAGES = ("README.md", "docs/model_card.md", "docs/nano.md", "docs/results.md")
 @pytest.mark.parametrize("page", PAGES)
 def test_no_place_is_left_to_fill(page: str) -> None:
     assert re.findall(r"\{[a-z_]+\}", (ROOT / page).read_text()) == []
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text())
-    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
 @pytest.mark.parametrize("page", ["index.html", "decoder.html"])
