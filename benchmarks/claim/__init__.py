@@ -10,25 +10,30 @@ of their own, ``half`` with one half of the documents each way. After Zeng et al
 the best model before theirs, not theirs without interleaved data.
 
 The world (:mod:`benchmarks.claim.world`)
-    120 places, each with five facts drawn by lot: its animal, colour, food, ruler and product, each
-    one of twelve words. Nothing can be guessed: chance is one in twelve. Half of the places are
-    *taught*, the others *only read*. No sound that names an only-read place holds any of the sixty
-    words of answers, wherever it is used, in whatever arm.
+    72 places, each with ten facts drawn by lot, each one of twelve words, so that nothing can be
+    guessed: chance is one in twelve. Five facts are *tested* (animal, colour, food, ruler,
+    product), five are *common* (sport, instrument, tree, month, treasure). Half of the places are
+    *taught*: all of their facts may be heard. Of the others, common facts may be heard and tested
+    facts are *only read*: no sound that names such a place holds any of the sixty tested words,
+    wherever it is used, in whatever arm.
 
 What every arm sees alike
-    - Text (30 % of the ids of pre-training): descriptions, and questions with answers, of all
-      places. This is all that anybody learns of the facts of only-read places.
-    - Paired speech (10 %), half of it to be written down (asr) and half to be read aloud (tts):
-      single sentences of stories about any place, and of facts of taught places. So every name and
-      every answer is heard, and is paired with how it is written.
-    - Fine-tuning: questions about taught places, asked by many voices or in writing, and answered
-      in writing and in the one voice of the assistant. An answer ("It is the horse.") does not
-      repeat the name of the place, so it cannot be spelled out first and looked up in writing.
+    - A beginning, once for each seed, that all of its arms go on from: text (40 % of the ids) and
+      paired speech (60 %). A name that is not understood leads to no fact, interleaved or not.
+    - Text (25 % of the ids of pre-training): descriptions, and questions with answers, of all
+      places. This is all that anybody learns of the tested facts of only-read places.
+    - Paired speech (15 %), three quarters to be written down (asr) and a quarter to be read aloud
+      (tts): single sentences, of stories and of facts that may be heard. So every name and every
+      answer is heard, and is paired with how it is written.
+    - Fine-tuning: questions about tested facts of taught places, asked by many voices or in
+      writing, and answered in writing and in the one voice of the assistant. An answer ("It is
+      the horse.") does not repeat the name of the place, so it cannot be spelled out first and
+      looked up in writing.
 
 What differs (60 % of the ids)
     Documents: stories that name two places and hold no answer, and descriptions and questions of
-    taught places. Each is cut into spans of words, every span both written and spoken (by one voice
-    for a document). From them two rows are made:
+    what may be heard of every place. Each is cut into spans of words, every span both written and
+    spoken (by one voice for a document). From them two rows are made:
 
     - interleaved: the odd spans as text and the even ones as speech, and the other way round;
     - apart: all spans as text, and all spans as speech.

@@ -23,7 +23,7 @@ from voiceglm.report import commit
 SMOKE = Sizes(
     texts=240,
     stories=40,
-    taught=80,
+    told=80,
     paired=80,
     questions_per_fact=2,
     asked=10,
@@ -41,9 +41,10 @@ def main() -> int:
     )
     parser.add_argument("output", type=Path, help="folder; what is in it already is not made again")
     parser.add_argument("--model", default="nano", help="whose speech tokenizer and decoder")
-    parser.add_argument("--recognizer", default="", help="folder; without it no S->S")
+    parser.add_argument("--recognizer", default="", help="folder; no S->S without, add it later")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     parser.add_argument("--arms", type=_arms, default=list(ARMS), help="such as full,half,none")
+    parser.add_argument("--beginning-steps", type=int, help="of what all arms begin with")
     parser.add_argument("--steps", type=int, help="of pre-training")
     parser.add_argument("--finetuning-steps", type=int)
     parser.add_argument("--world", type=int, default=0, help="which world is drawn")
@@ -60,33 +61,42 @@ def main() -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    settings = Settings(model=args.model, recognizer=args.recognizer, world=args.world)
-    pretraining, finetuning = settings.pretraining, settings.finetuning
+    settings = Settings(model=args.model, world=args.world)
+    beginning, pretraining = settings.beginning, settings.pretraining
+    finetuning = settings.finetuning
     if args.smoke:
         settings = replace(settings, sizes=SMOKE)
+        beginning = replace(beginning, steps=6, log_every=2, save_every=3)
         pretraining = replace(pretraining, steps=6, log_every=2, save_every=3)
         finetuning = replace(finetuning, steps=4, log_every=2, save_every=2)
+    if args.beginning_steps:
+        beginning = replace(beginning, steps=args.beginning_steps)
     if args.steps:
         pretraining = replace(pretraining, steps=args.steps)
     if args.finetuning_steps:
         finetuning = replace(finetuning, steps=args.finetuning_steps)
-    return replace(settings, pretraining=pretraining, finetuning=finetuning)
+    return replace(settings, beginning=beginning, pretraining=pretraining, finetuning=finetuning)
 
 
 def _measure(args: argparse.Namespace, settings: Settings) -> None:
     """Make the runs, all arms of a seed before the next seed, and sum up after each."""
-    bench = open_bench(args.output, settings)
+    bench = open_bench(args.output, settings, args.recognizer)
     runs: dict[str, dict[int, Sequence[Row]]] = {}
     for seed in range(args.seeds):
         for arm in args.arms:
             sys.stderr.write(f"{arm}, seed {seed}\n")
-            rows = measure_run(bench, args.output / f"{arm}_{seed}", arm, seed)
+            rows = measure_run(bench, arm, seed)
             runs.setdefault(arm, {})[seed] = rows
-        _sum_up(args.output, settings, runs)
+        _sum_up(args.output, settings, args.recognizer, runs)
     sys.stdout.write((args.output / "table.md").read_text(encoding="utf-8"))
 
 
-def _sum_up(folder: Path, settings: Settings, runs: dict[str, dict[int, Sequence[Row]]]) -> None:
+def _sum_up(
+    folder: Path,
+    settings: Settings,
+    recognizer: str,
+    runs: dict[str, dict[int, Sequence[Row]]],
+) -> None:
     heard = folder / "ceiling.jsonl"
     lines = heard.read_text(encoding="utf-8").splitlines() if heard.exists() else []
     write_file(folder / "table.md", table(runs, [json.loads(line) for line in lines]).encode())
@@ -97,6 +107,7 @@ def _sum_up(folder: Path, settings: Settings, runs: dict[str, dict[int, Sequence
         "threads": torch.get_num_threads(),
         "seeds": {arm: sorted(of_arm) for arm, of_arm in runs.items()},
         "settings": asdict(settings),
+        "recognizer": recognizer,
     }
     write_file(folder / "about.json", json.dumps(about, indent=1).encode())
 

@@ -10,7 +10,9 @@ from voiceglm.mixing import Portion
 from voiceglm.prompt import PromptFormat, PromptWriter
 from voiceglm.train import Source
 
-TEXT_SHARE, PAIRED_SHARE = 0.3, 0.1
+PAIRED_OF_BEGINNING = 0.6
+"""Of the ids of the beginning; text takes the rest."""
+TEXT_SHARE, PAIRED_SHARE = 0.25, 0.15
 """Of the ids of pre-training; the documents that the arms differ in take the rest."""
 WRITTEN_QUESTIONS = 0.2
 """Of the ids of fine-tuning."""
@@ -45,15 +47,29 @@ def arranged(documents: Sequence[Row], arm: str) -> Iterator[Row]:
         yield from interleaved(document) if whole else apart(document)
 
 
+def beginning(material: Material, writer: PromptWriter) -> list[Source]:
+    """Return the sources of what all arms begin with: text, and sentences with their speech."""
+    return [
+        _source("text", _texts(material), writer),
+        _source("paired", _pairs(material), writer, PAIRED_OF_BEGINNING),
+    ]
+
+
 def pretraining(material: Material, arm: str, writer: PromptWriter) -> list[Source]:
     """Return the sources of pre-training of an arm."""
-    texts = ({"kind": "text", "text": row["text"]} for row in material.texts)
-    paired = ({name: row[name] for name in ("kind", "text", "codes")} for row in material.paired)
     return [
-        _source("text", texts, writer, TEXT_SHARE),
-        _source("paired", paired, writer, PAIRED_SHARE),
+        _source("text", _texts(material), writer, TEXT_SHARE),
+        _source("paired", _pairs(material), writer, PAIRED_SHARE),
         _source(f"documents, {arm}", arranged(material.documents, arm), writer),
     ]
+
+
+def _texts(material: Material) -> Iterator[Row]:
+    return ({"kind": "text", "text": row["text"]} for row in material.texts)
+
+
+def _pairs(material: Material) -> Iterator[Row]:
+    return ({name: row[name] for name in ("kind", "text", "codes")} for row in material.paired)
 
 
 def finetuning(material: Material, writer: PromptWriter) -> list[Source]:

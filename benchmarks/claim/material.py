@@ -16,6 +16,7 @@ from tqdm import tqdm
 from benchmarks.claim.settings import Sizes
 from benchmarks.claim.world import (
     PLACES,
+    TESTED,
     Ending,
     Fact,
     World,
@@ -51,7 +52,7 @@ class Material:
 
     Attributes:
         texts: ``text``, about all places.
-        documents: ``spans``, each with ``text`` and ``codes``; stories, and taught places.
+        documents: ``spans``, each with ``text`` and ``codes``; stories, and what may be heard.
         paired: ``kind`` (``asr`` or ``tts``), ``text``, ``codes``.
         questions: About taught places: ``text``, ``codes``, ``answer``.
         answers: ``text``, ``codes`` of every answer, in the voice of the assistant.
@@ -138,7 +139,7 @@ def make_material(
         texts=made("texts", _texts, sizes.texts, aloud=False),
         documents=[
             *made("stories", _stories, sizes.stories),
-            *made("taught", _taught, sizes.taught),
+            *made("told", _told, sizes.told),
         ],
         paired=made("paired", _paired, sizes.paired),
         questions=made("questions", _questions, sizes.questions_per_fact),
@@ -150,7 +151,8 @@ def make_material(
 
 
 def _texts(world: World, count: int, rng: random.Random) -> list[Row]:
-    return [{"text": document(world, PLACES[n % len(PLACES)], rng)} for n in range(count)]
+    facts = [world.facts[PLACES[n % len(PLACES)]] for n in range(count)]
+    return [{"text": document(known, rng)} for known in facts]
 
 
 def _stories(world: World, count: int, rng: random.Random) -> list[Row]:
@@ -158,9 +160,9 @@ def _stories(world: World, count: int, rng: random.Random) -> list[Row]:
     return [_in_spans(story(rng), rng, n) for n in range(count)]
 
 
-def _taught(world: World, count: int, rng: random.Random) -> list[Row]:
-    places = sorted(world.taught)
-    return [_in_spans(document(world, places[n % len(places)], rng), rng, n) for n in range(count)]
+def _told(world: World, count: int, rng: random.Random) -> list[Row]:
+    facts = [world.audible(PLACES[n % len(PLACES)]) for n in range(count)]
+    return [_in_spans(document(known, rng), rng, n) for n, known in enumerate(facts)]
 
 
 def _in_spans(text: str, rng: random.Random, number: int) -> Row:
@@ -176,13 +178,15 @@ def _in_spans(text: str, rng: random.Random, number: int) -> Row:
 
 
 def _paired(world: World, count: int, rng: random.Random) -> list[Row]:
-    taught, rows = world.facts_of(world.taught), []
+    rows = []
     for number in range(count):
-        if number % 4 == 3:
-            text = rng.choice(taught).said(rng, named=rng.random() < 0.7)
+        place = PLACES[number // 8 % len(PLACES)]
+        if number % 2:
+            fact = rng.choice(world.audible(place))
+            text = fact.said(rng, named=rng.random() < 0.7)
         else:
-            text = story_sentence(PLACES[number // 8 % len(PLACES)], rng)
-        kind = ("asr", "tts")[number // 4 % 2]
+            text = story_sentence(place, rng)
+        kind = ("asr", "asr", "asr", "tts")[number // 2 % 4]
         voice = random_voice(rng, training_voices()) if kind == "asr" else ASSISTANT
         rows.append({"kind": kind, "text": text, "voice": voice})
     return rows
@@ -195,14 +199,16 @@ def _questions(world: World, count: int, rng: random.Random) -> list[Row]:
             "answer": fact.answer,
             "voice": random_voice(rng, training_voices()),
         }
-        for fact in world.facts_of(world.taught)
+        for fact in world.tested_facts(world.taught)
         for n in range(count)
     ]
 
 
 def _answers(world: World, count: int, rng: random.Random) -> list[Row]:
     del count, rng
-    answers = sorted({fact.answer for facts in world.facts.values() for fact in facts})
+    answers = sorted(
+        {fact.answer for facts in world.facts.values() for fact in facts if fact.relation in TESTED}
+    )
     return [{"text": answer, "voice": ASSISTANT} for answer in answers]
 
 
@@ -220,12 +226,12 @@ def _asked(world: World, count: int, rng: random.Random) -> list[Row]:
             (world.only_read, count, False),
             (world.taught, count // 2, True),
         )
-        for fact in _some(world.facts_of(places), number, rng)
+        for fact in _some(world.tested_facts(places), number, rng)
     ]
 
 
 def _endings(world: World, count: int, rng: random.Random) -> list[Row]:
-    facts = _some(world.facts_of(world.only_read), count, rng)
+    facts = _some(world.tested_facts(world.only_read), count, rng)
     return [_ending_row(ending(fact, rng), random_voice(rng, held_out_voices())) for fact in facts]
 
 

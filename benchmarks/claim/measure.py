@@ -69,12 +69,12 @@ def nearest(heard: str, relation: str) -> str | None:
     return found[0] if len(found) == 1 and heard else None
 
 
-def ask(model: VoiceLM, material: Material, judge: Judge | None) -> list[Row]:
+def ask(model: VoiceLM, material: Material) -> list[Row]:
     """Ask every question of the test, aloud and in writing.
 
     Returns:
         Rows of ``measure`` (``S->T`` or ``T->T``), ``item``, ``taught``, ``relation``, ``value``,
-        ``reply``, ``right``; those of S->T also have what :meth:`Judge.hear` gives.
+        ``reply``, ``right``; those of S->T also have the ``codes`` of the reply.
     """
     rows: list[Row] = []
     for number, asked in enumerate(tqdm(material.asked, desc="ask", unit="question")):
@@ -86,10 +86,21 @@ def ask(model: VoiceLM, material: Material, judge: Judge | None) -> list[Row]:
             reply, codes = _reply(model, prompt)
             row = {"measure": measure, "item": number, **about, "reply": reply}
             row["right"] = holds_answer(reply, [asked["value"]])
-            if measure == "S->T" and judge is not None:
-                row |= judge.hear(codes, asked["relation"], asked["value"])
+            if measure == "S->T":
+                row["codes"] = codes
             rows.append(row)
     return rows
+
+
+def hear(rows: Sequence[Row], judge: Judge) -> list[Row]:
+    """Hear the spoken replies among the rows of :func:`ask`.
+
+    Returns:
+        What :meth:`Judge.hear` gives for each row that has ``codes``, in order.
+    """
+    spoken = [row for row in rows if "codes" in row]
+    replies = tqdm(spoken, desc="hear", unit="reply")
+    return [judge.hear(row["codes"], row["relation"], row["value"]) for row in replies]
 
 
 def _reply(model: VoiceLM, prompt: Sequence[int]) -> tuple[str, list[int]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchmarks.claim.arms import finetuning, pretraining, text_corpus
+from benchmarks.claim.arms import beginning, finetuning, pretraining, text_corpus
 from benchmarks.claim.material import Material, Row, Speaker, make_material
-from benchmarks.claim.measure import IDS, Judge, ask, ceiling, compare, write_down
+from benchmarks.claim.measure import IDS, Judge, ask, ceiling, compare, hear, write_down
 from benchmarks.claim.settings import Settings
 from benchmarks.claim.world import World
 from decoder.model import SpeechDecoder
@@ -27,7 +27,8 @@ from voiceglm.text_tokenizer import train_text_tokenizer
 from voiceglm.train import LanguageTraining, Source, mixed_batches, train_language_model
 from voiceglm.train_config import TrainConfig
 
-MODEL, TRAIN, ROWS = "model", "train", "rows.jsonl"
+MODEL, TRAIN = "model", "train"
+ROWS, HEARD = "rows.jsonl", "heard.jsonl"
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Bench:
         text_tokenizer: Of the language models.
         num_codes: Of the speech tokenizer.
         judge: Hears replies; nobody does without.
+        folder: Of the measurement.
     """
 
+    folder: Path
     settings: Settings
     material: Material
     text_tokenizer: Tokenizer
@@ -49,12 +52,13 @@ class Bench:
     judge: Judge | None
 
 
-def open_bench(folder: Path, settings: Settings) -> Bench:
+def open_bench(folder: Path, settings: Settings, recognizer: str = "") -> Bench:
     """Make or read what all runs share.
 
     Args:
         folder: Of the measurement; its ``settings.json`` is compared with what is asked for.
         settings: What is asked for.
+        recognizer: Folder of who listens to replies; nobody does if it is empty.
 
     Raises:
         CheckpointError: If the model or the recognizer is missing or damaged.
@@ -65,7 +69,7 @@ def open_bench(folder: Path, settings: Settings) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     _check_settings(folder / "settings.json", settings)
     tokenizer = SpeechTokenizer.from_pretrained(settings.model)
-    judge = _open_judge(settings)
+    judge = _open_judge(settings.model, recognizer) if recognizer else None
     world = World.draw(settings.world)
     material = make_material(
         folder / "material", world, settings.world, settings.sizes, Speaker(tokenizer)
@@ -73,23 +77,22 @@ def open_bench(folder: Path, settings: Settings) -> Bench:
     if judge is not None:
         _once(folder / "ceiling.jsonl", lambda: ceiling(material, judge))
     text_tokenizer = train_text_tokenizer(text_corpus(material), settings.text_vocabulary)
-    return Bench(settings, material, text_tokenizer, tokenizer.num_codes, judge)
+    return Bench(folder, settings, material, text_tokenizer, tokenizer.num_codes, judge)
 
 
-def _open_judge(settings: Settings) -> Judge | None:
-    if not settings.recognizer:
-        return None
-    decoder = SpeechDecoder.from_pretrained(settings.model)
-    voiced = speaking(decoder, DEFAULT, settings.model)
-    return Judge(voiced, load_recognizer(Path(settings.recognizer)))
+def _open_judge(model: str, recognizer: str) -> Judge:
+    voiced = speaking(SpeechDecoder.from_pretrained(model), DEFAULT, model)
+    return Judge(voiced, load_recognizer(Path(recognizer)))
 
 
-def measure_run(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
+def measure_run(bench: Bench, arm: str, seed: int) -> list[Row]:
     """Train an arm with a seed and measure it; what was finished before is only read.
+
+    The run's folder is called after both. Its checkpoints are removed at the end, its models stay.
+    Replies are heard where there is a judge, if not at once then later.
 
     Args:
         bench: What all runs share.
-        folder: Of the run. Its checkpoints are removed at the end, its models stay.
         arm: One of ``ARMS``.
         seed: Of weights and batches.
 
@@ -100,14 +103,30 @@ def measure_run(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
         TrainingError: If the loss is not finite.
         OutputError: If the folder cannot be written.
     """
-    return _once(folder / ROWS, lambda: _measured(bench, folder, arm, seed))
+    folder = bench.folder / f"{arm}_{seed}"
+    rows = _once(folder / ROWS, lambda: _measured(bench, folder, arm, seed))
+    judge = bench.judge
+    if judge is not None:
+        heard = iter(_once(folder / HEARD, lambda: hear(rows, judge)))
+        rows = [row | next(heard) if "codes" in row else row for row in rows]
+    return rows
+
+
+def begun(bench: Bench, seed: int) -> VoiceLM:
+    """Return what all arms of a seed begin with: a model that has read, and has heard sentences."""
+    settings, folder = bench.settings, bench.folder / f"beginning_{seed}"
+    model = VoiceLM.new(
+        settings.language_model, bench.text_tokenizer, num_codes=bench.num_codes, seed=seed
+    )
+    sources = beginning(bench.material, model.writer)
+    model = _trained(model, sources, settings, settings.beginning, folder, seed)
+    shutil.rmtree(folder / TRAIN, ignore_errors=True)
+    return model
 
 
 def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     settings, material = bench.settings, bench.material
-    base = VoiceLM.new(
-        settings.language_model, bench.text_tokenizer, num_codes=bench.num_codes, seed=seed
-    )
+    base = begun(bench, seed)
     sources = pretraining(material, arm, base.writer)
     base = _trained(base, sources, settings, settings.pretraining, folder / "pretraining", seed)
     num_ids = {"measure": IDS, "count": count_ids(base, sources, settings, seed)}
@@ -117,7 +136,7 @@ def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     )
     sources = finetuning(material, base.writer)
     tuned = _trained(base, sources, settings, settings.finetuning, folder / "finetuning", seed)
-    rows = [*rows, *ask(tuned, material, bench.judge)]
+    rows = [*rows, *ask(tuned, material)]
     for stage in ("pretraining", "finetuning"):
         shutil.rmtree(folder / stage / TRAIN, ignore_errors=True)
     return [{"arm": arm, "seed": seed, **row} for row in rows]

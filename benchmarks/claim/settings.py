@@ -18,22 +18,23 @@ class Sizes:
     Attributes:
         texts: Documents of text, about all places.
         stories: Documents without facts, written and spoken.
-        taught: Documents about taught places, written and spoken.
+        told: Documents of facts that may be heard, about all places, written and spoken.
         paired: Sentences with their speech.
-        questions_per_fact: Times that a taught fact is asked aloud, each by another voice.
+        questions_per_fact: Times that a tested fact of a taught place is asked aloud, each by
+            another voice.
         asked: Questions about only-read places; of taught places half as many are asked.
         pairs: Of endings.
         names: Sentences to be written down from speech.
     """
 
-    texts: int = 6_000
-    stories: int = 2_400
-    taught: int = 2_400
-    paired: int = 3_000
+    texts: int = 7_200
+    stories: int = 1_800
+    told: int = 3_600
+    paired: int = 9_000
     questions_per_fact: int = 12
-    asked: int = 200
-    pairs: int = 200
-    names: int = 120
+    asked: int = 180
+    pairs: int = 180
+    names: int = 144
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +43,18 @@ class Settings:
 
     Attributes:
         model: Whose speech tokenizer and decoder are used.
-        recognizer: Folder of who listens to replies; nobody does if it is empty.
         world: Which world is drawn.
         sizes: How much is written and spoken.
         language_model: Its size.
         text_vocabulary: The most text ids.
         ids_per_batch: Of every batch.
-        pretraining: Steps and optimizer.
-        finetuning: Steps and optimizer.
+        beginning: Steps and optimizer of what all arms of a seed begin with.
+        pretraining: The same of the documents.
+        finetuning: The same of the questions.
         speech_loss_weight: Of each learned speech id; a text id counts 1.
     """
 
     model: str = "nano"
-    recognizer: str = ""
     world: int = 0
     sizes: Sizes = field(default_factory=Sizes)
     language_model: LanguageModelConfig = field(
@@ -64,14 +64,19 @@ class Settings:
     )
     text_vocabulary: int = 1_024
     ids_per_batch: int = 4_096
-    pretraining: TrainConfig = field(
+    beginning: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=1_500, peak_lr=0.002, muon_lr=0.005, warmup_steps=100, save_every=250
         )
     )
+    pretraining: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=800, peak_lr=0.002, muon_lr=0.005, warmup_steps=50, save_every=200
+        )
+    )
     finetuning: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=350, peak_lr=0.001, muon_lr=0.002, warmup_steps=20, save_every=175
+            steps=250, peak_lr=0.001, muon_lr=0.002, warmup_steps=20, save_every=125
         )
     )
     speech_loss_weight: float = 0.5

@@ -30,8 +30,11 @@ class Relation:
 
 _WORDS = load_yaml(Path(__file__).with_name("world.yaml"))
 PLACES: tuple[str, ...] = tuple(_WORDS["places"])
-RELATIONS = {name: build(Relation, words) for name, words in _WORDS["relations"].items()}
-VALUES = frozenset(value for relation in RELATIONS.values() for value in relation.values)
+TESTED = {name: build(Relation, words) for name, words in _WORDS["tested"].items()}
+COMMON = {name: build(Relation, words) for name, words in _WORDS["common"].items()}
+RELATIONS = {**TESTED, **COMMON}
+VALUES = frozenset(value for relation in TESTED.values() for value in relation.values)
+"""The answers that are asked for; those of common relations are other words."""
 _ARRIVALS: tuple[str, ...] = tuple(_WORDS["arrivals"])
 _STORIES: tuple[str, ...] = tuple(_WORDS["stories"])
 
@@ -66,7 +69,8 @@ class World:
 
     Attributes:
         facts: Of each place, one for each relation.
-        taught: Places whose facts may be heard; of the others, facts are only read.
+        taught: Places of which everything may be heard; of the others, facts of tested relations
+            are only read.
     """
 
     facts: Mapping[str, Sequence[Fact]]
@@ -89,22 +93,29 @@ class World:
 
     @property
     def only_read(self) -> frozenset[str]:
-        """Places whose facts occur as text alone."""
+        """Places of which tested facts occur as text alone."""
         return frozenset(PLACES) - self.taught
 
-    def facts_of(self, places: frozenset[str]) -> list[Fact]:
-        """Return all facts of some places, in a fixed order."""
-        return [fact for place in PLACES if place in places for fact in self.facts[place]]
+    def tested_facts(self, places: frozenset[str]) -> list[Fact]:
+        """Return the tested facts of some places, in a fixed order."""
+        facts = (fact for place in PLACES if place in places for fact in self.facts[place])
+        return [fact for fact in facts if fact.relation in TESTED]
+
+    def audible(self, place: str) -> list[Fact]:
+        """Return the facts of a place that may be heard: all, or those of common relations."""
+        whole = place in self.taught
+        return [fact for fact in self.facts[place] if whole or fact.relation in COMMON]
 
     def tells(self, text: str) -> bool:
-        """Say whether a text names an only-read place beside any answer: never to be heard."""
+        """Say whether a text names an only-read place beside a tested answer: never to be heard."""
         words = set(re.findall(r"[a-z]+", text.lower()))
         return bool(words & VALUES) and any(place in text for place in self.only_read)
 
 
-def description(world: World, place: str, rng: random.Random) -> str:
-    """Return a few facts of a place, in any order and wording."""
-    facts = rng.sample(world.facts[place], rng.randint(2, 4))
+def description(known: Sequence[Fact], rng: random.Random) -> str:
+    """Return a few of the known facts of a place, in any order and wording."""
+    facts = rng.sample(known, rng.randint(2, 4))
+    place = facts[0].place
     opened = rng.random() < 0.5
     sentences = [rng.choice(_ARRIVALS).format(p=place)] if opened else []
     for fact in facts:
@@ -113,15 +124,20 @@ def description(world: World, place: str, rng: random.Random) -> str:
     return " ".join(sentences)
 
 
-def questioning(world: World, place: str, rng: random.Random) -> str:
+def questioning(known: Sequence[Fact], rng: random.Random) -> str:
     """Return one to three questions about a place, with their answers."""
-    facts = rng.sample(world.facts[place], rng.randint(1, 3))
+    facts = rng.sample(known, rng.randint(1, 3))
     return " ".join(f"{rng.choice(fact.questions())} {fact.answer}" for fact in facts)
 
 
-def document(world: World, place: str, rng: random.Random) -> str:
-    """Return a description of a place or questions about it, equally often."""
-    return rng.choice((description, questioning))(world, place, rng)
+def document(known: Sequence[Fact], rng: random.Random) -> str:
+    """Return a description of a place or questions about it, equally often.
+
+    Args:
+        known: At least four facts of one place.
+        rng: Draws.
+    """
+    return rng.choice((description, questioning))(known, rng)
 
 
 def story(rng: random.Random) -> str:
