@@ -2,15 +2,15 @@
 
     python -m benchmarks.claim OUT --model nano --recognizer runs/nano/recognizer/model
 
-Facts that occur only as text in pre-training are asked by voice, after fine-tuning on the facts of
-other places. Three arms are trained, with several seeds each, on the very same ids: ``full`` with
-interleaved speech-text documents, ``none`` with the same speech and the same text in documents
-of their own, ``half`` with one half of the documents each way. After Zeng et al. 2024 (arXiv
-2411.17607), who report 31 % against 13 % for spoken answers to spoken questions; there the 13 % is
-the best model before theirs, not theirs without interleaved data.
+Facts that occur only as text in pre-training are asked by voice, after fine-tuning on other facts.
+Three arms are trained, with several seeds each, on the very same ids: ``full`` with interleaved
+speech-text documents, ``none`` with the same speech and the same text in documents of their own,
+``half`` with one half of the documents each way. After Zeng et al. 2024 (arXiv 2411.17607), who
+report 31 % against 13 % for spoken answers to spoken questions; there the 13 % is the best model
+before theirs, not theirs without interleaved data.
 
 The world (:mod:`benchmarks.claim.world`)
-    72 places, each with ten facts drawn by lot, each one of twelve words, so that nothing can be
+    48 places, each with ten facts drawn by lot, each one of twelve words, so that nothing can be
     guessed: chance is one in twelve. Five facts are *tested* (animal, colour, food, ruler,
     product), five are *common* (sport, instrument, tree, month, treasure). Half of the places are
     *taught*: all of their facts may be heard. Of the others, common facts may be heard and tested
@@ -25,10 +25,10 @@ What every arm sees alike
     - Paired speech (15 %), three quarters to be written down (asr) and a quarter to be read aloud
       (tts): single sentences, of stories and of facts that may be heard. So every name and every
       answer is heard, and is paired with how it is written.
-    - Fine-tuning: questions about tested facts of taught places, asked by many voices or in
-      writing, and answered in writing and in the one voice of the assistant. An answer ("It is
-      the horse.") does not repeat the name of the place, so it cannot be spelled out first and
-      looked up in writing.
+    - Fine-tuning: questions about the facts that may be heard, of all places, asked by many
+      voices or in writing, and answered in writing and in the one voice of the assistant. An answer
+      ("It is the horse.") does not repeat the name of the place, so it cannot be spelled out first
+      and looked up in writing.
 
 What differs (60 % of the ids)
     Documents: stories that name two places and hold no answer, and descriptions and questions of
@@ -52,6 +52,8 @@ What is measured, for every run (:mod:`benchmarks.claim.measure`)
       bound. As a control the same of taught places. S->S is also marked by which of the relation's
       twelve answers is closest, letter by letter, to what was heard, since a small recognizer
       misspells; and the ceiling of both, true codes through decoder and recognizer, is reported.
+    - The same questions before fine-tuning: is the right one the likeliest of the relation's twelve
+      answers, behind the question as it is spoken or written?
     - Pairs by likelihood, before fine-tuning: a spoken sentence that names an only-read place, and
       its right or a wrong end, as StoryCloze is scored (:mod:`voiceglm.evaluation.spoken_lm`).
     - Names written down from speech (asr): whether places are understood at all.

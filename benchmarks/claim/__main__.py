@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("output", type=Path, help="folder; what is in it already is not made again")
     parser.add_argument("--model", default="nano", help="whose speech tokenizer and decoder")
     parser.add_argument("--recognizer", default="", help="folder; no S->S without, add it later")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each arm")
+    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="such as 0,1,2")
     parser.add_argument("--arms", type=_arms, default=list(ARMS), help="such as full,half,none")
     parser.add_argument("--beginning-steps", type=int, help="of what all arms begin with")
     parser.add_argument("--steps", type=int, help="of pre-training")
@@ -82,7 +82,7 @@ def _measure(args: argparse.Namespace, settings: Settings) -> None:
     """Make the runs, all arms of a seed before the next seed, and sum up after each."""
     bench = open_bench(args.output, settings, args.recognizer)
     runs: dict[str, dict[int, Sequence[Row]]] = {}
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         for arm in args.arms:
             sys.stderr.write(f"{arm}, seed {seed}\n")
             rows = measure_run(bench, arm, seed)
@@ -110,6 +110,10 @@ def _sum_up(
         "recognizer": recognizer,
     }
     write_file(folder / "about.json", json.dumps(about, indent=1).encode())
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(seed) for seed in text.split(",")]
 
 
 def _arms(text: str) -> list[str]:

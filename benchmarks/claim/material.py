@@ -16,7 +16,6 @@ from tqdm import tqdm
 from benchmarks.claim.settings import Sizes
 from benchmarks.claim.world import (
     PLACES,
-    TESTED,
     Ending,
     Fact,
     World,
@@ -43,7 +42,7 @@ Draw = Callable[[World, int, random.Random], list[Row]]
 """Gives rows of text; every mapping with a ``voice`` in them gets the ``codes`` of its ``text``."""
 
 _AT_ONCE = 64  # recordings that are made into codes together
-_SPANS = SpanConfig(mean_length=5.0, share=0.5, gap=2)
+_SPANS = SpanConfig(mean_length=4.0, share=0.5, gap=2)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Material:
         texts: ``text``, about all places.
         documents: ``spans``, each with ``text`` and ``codes``; stories, and what may be heard.
         paired: ``kind`` (``asr`` or ``tts``), ``text``, ``codes``.
-        questions: About taught places: ``text``, ``codes``, ``answer``.
+        questions: About facts that may be heard: ``text``, ``codes``, ``answer``.
         answers: ``text``, ``codes`` of every answer, in the voice of the assistant.
         asked: Questions of the test: ``text``, ``codes``, ``place``, ``relation``, ``value``,
             ``taught``.
@@ -199,16 +198,15 @@ def _questions(world: World, count: int, rng: random.Random) -> list[Row]:
             "answer": fact.answer,
             "voice": random_voice(rng, training_voices()),
         }
-        for fact in world.tested_facts(world.taught)
+        for place in PLACES
+        for fact in world.audible(place)
         for n in range(count)
     ]
 
 
 def _answers(world: World, count: int, rng: random.Random) -> list[Row]:
     del count, rng
-    answers = sorted(
-        {fact.answer for facts in world.facts.values() for fact in facts if fact.relation in TESTED}
-    )
+    answers = sorted({fact.answer for facts in world.facts.values() for fact in facts})
     return [{"text": answer, "voice": ASSISTANT} for answer in answers]
 
 

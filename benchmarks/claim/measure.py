@@ -144,6 +144,31 @@ def compare(model: VoiceLM, material: Material) -> list[Row]:
     return rows
 
 
+def choose(model: VoiceLM, material: Material) -> list[Row]:
+    """Find the likeliest of the twelve answers to every question of the test, by their sums.
+
+    Returns:
+        Rows of ``measure`` (``chosen S->T`` or ``chosen T->T``), ``item``, ``taught``,
+        ``relation``, ``value``, ``reply``, ``right``.
+    """
+    rows: list[Row] = []
+    start = [model.vocabulary.gmask, model.vocabulary.sop]
+    for number, asked in enumerate(tqdm(material.asked, desc="choose", unit="question")):
+        about = {name: asked[name] for name in ("taught", "relation", "value")}
+        relation = RELATIONS[asked["relation"]]
+        answers = {each: relation.answer.format(v=each) for each in relation.values}
+        ends = {each: model.encode_text(f" {answer}") for each, answer in answers.items()}
+        for modality in "ST":
+            before = start + _ids(model, asked, asked["text"], modality)
+            sums = {
+                each: float(log_likelihoods(model, before, end).sum()) for each, end in ends.items()
+            }
+            reply = max(sums, key=sums.__getitem__)
+            row = {"measure": f"chosen {modality}->T", "item": number, **about, "reply": reply}
+            rows.append({**row, "right": reply == asked["value"]})
+    return rows
+
+
 def _score(model: VoiceLM, pair: Row, end: Row, setting: str) -> float:
     start = [model.vocabulary.gmask, model.vocabulary.sop]
     before = _ids(model, pair["before"], pair["before"]["text"], setting[0])

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.claim.arms import beginning, finetuning, pretraining, text_corpus
 from benchmarks.claim.material import Material, Row, Speaker, make_material
-from benchmarks.claim.measure import IDS, Judge, ask, ceiling, compare, hear, write_down
+from benchmarks.claim.measure import IDS, Judge, ask, ceiling, choose, compare, hear, write_down
 from benchmarks.claim.settings import Settings
 from benchmarks.claim.world import World
 from decoder.model import SpeechDecoder
@@ -132,7 +132,12 @@ def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     num_ids = {"measure": IDS, "count": count_ids(base, sources, settings, seed)}
     rows = _once(
         folder / "base.jsonl",
-        lambda: [num_ids, *compare(base, material), *write_down(base, material)],
+        lambda: [
+            num_ids,
+            *choose(base, material),
+            *compare(base, material),
+            *write_down(base, material),
+        ],
     )
     sources = finetuning(material, base.writer)
     tuned = _trained(base, sources, settings, settings.finetuning, folder / "finetuning", seed)

@@ -20,21 +20,21 @@ class Sizes:
         stories: Documents without facts, written and spoken.
         told: Documents of facts that may be heard, about all places, written and spoken.
         paired: Sentences with their speech.
-        questions_per_fact: Times that a tested fact of a taught place is asked aloud, each by
-            another voice.
+        questions_per_fact: Times that a fact that may be heard is asked aloud, each by another
+            voice.
         asked: Questions about only-read places; of taught places half as many are asked.
         pairs: Of endings.
         names: Sentences to be written down from speech.
     """
 
-    texts: int = 7_200
-    stories: int = 1_800
+    texts: int = 4_800
+    stories: int = 600
     told: int = 3_600
-    paired: int = 9_000
-    questions_per_fact: int = 12
-    asked: int = 180
-    pairs: int = 180
-    names: int = 144
+    paired: int = 7_680
+    questions_per_fact: int = 6
+    asked: int = 120
+    pairs: int = 120
+    names: int = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +71,12 @@ class Settings:
     )
     pretraining: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=800, peak_lr=0.002, muon_lr=0.005, warmup_steps=50, save_every=200
+            steps=1_000, peak_lr=0.002, muon_lr=0.005, warmup_steps=50, save_every=250
         )
     )
     finetuning: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=250, peak_lr=0.001, muon_lr=0.002, warmup_steps=20, save_every=125
+            steps=100, peak_lr=0.0007, muon_lr=0.0015, warmup_steps=20, save_every=50
         )
     )
     speech_loss_weight: float = 0.5

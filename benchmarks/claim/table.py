@@ -49,6 +49,10 @@ MEASURES = (
     Measure("taught, S->S, answer heard", "S->T", "right_heard", TAUGHT, None),
     Measure("taught, S->S, closest answer", "S->T", "right_nearest", TAUGHT, _GUESS),
     Measure("taught, T->T", "T->T", taught=TAUGHT, chance=_GUESS),
+    Measure("only read, likeliest of 12, S->T", "chosen S->T", taught=READ, chance=_GUESS),
+    Measure("only read, likeliest of 12, T->T", "chosen T->T", taught=READ, chance=_GUESS),
+    Measure("taught, likeliest of 12, S->T", "chosen S->T", taught=TAUGHT, chance=_GUESS),
+    Measure("taught, likeliest of 12, T->T", "chosen T->T", taught=TAUGHT, chance=_GUESS),
     Measure("pairs, S->S", "pairs S->S", chance=50.0),
     Measure("pairs, S->T", "pairs S->T", chance=50.0),
     Measure("pairs, T->S", "pairs T->S", chance=50.0),
@@ -56,8 +60,8 @@ MEASURES = (
     Measure("name written down, asr", "asr"),
 )
 _PANELS: Sequence[tuple[str, Sequence[Measure], float]] = (
-    ("questions about what was only read", (*MEASURES[:1], *MEASURES[2:4]), _GUESS),
-    ("right end likelier than the wrong one", MEASURES[8:12], 50.0),
+    ("questions about what was only read", (*MEASURES[:1], *MEASURES[2:4], MEASURES[8]), _GUESS),
+    ("right end likelier than the wrong one", MEASURES[12:16], 50.0),
 )
 PUBLISHED = {"best before (Moshi)": 12.5, "GLM-4-Voice, interleaved": 31.0}
 """Percent of spoken answers that are right, the mean of three sets (Zeng et al. 2024, table 4)."""
