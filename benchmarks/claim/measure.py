@@ -57,12 +57,9 @@ class Judge:
 
 def nearest(heard: str, relation: str) -> str | None:
     """Return the value whose answer is closest to what was heard; ``None`` for a tie."""
-    of_relation = RELATIONS[relation]
     edits = {
-        value: character_errors(
-            [{"said": of_relation.answer.format(v=value), "heard": heard}]
-        ).edits
-        for value in of_relation.values
+        value: character_errors([{"said": answer, "heard": heard}]).edits
+        for value, answer in RELATIONS[relation].answers.items()
     }
     least = min(edits.values())
     found = [value for value, count in edits.items() if count == least]
@@ -78,13 +75,12 @@ def ask(model: VoiceLM, material: Material) -> list[Row]:
     """
     rows: list[Row] = []
     for number, asked in enumerate(tqdm(material.asked, desc="ask", unit="question")):
-        about = {name: asked[name] for name in ("taught", "relation", "value")}
         writer = model.writer
         spoken = writer.opening("speech") + writer.speech_turn(asked["codes"])
         written = writer.opening("text") + writer.text_turn(asked["text"])
         for measure, prompt in (("S->T", spoken), ("T->T", written)):
             reply, codes = _reply(model, prompt)
-            row = {"measure": measure, "item": number, **about, "reply": reply}
+            row = {"measure": measure, "item": number, **_about(asked), "reply": reply}
             row["right"] = holds_answer(reply, [asked["value"]])
             if measure == "S->T":
                 row["codes"] = codes
@@ -154,9 +150,7 @@ def choose(model: VoiceLM, material: Material) -> list[Row]:
     rows: list[Row] = []
     start = [model.vocabulary.gmask, model.vocabulary.sop]
     for number, asked in enumerate(tqdm(material.asked, desc="choose", unit="question")):
-        about = {name: asked[name] for name in ("taught", "relation", "value")}
-        relation = RELATIONS[asked["relation"]]
-        answers = {each: relation.answer.format(v=each) for each in relation.values}
+        answers = RELATIONS[asked["relation"]].answers
         ends = {each: model.encode_text(f" {answer}") for each, answer in answers.items()}
         for modality in "ST":
             before = start + _ids(model, asked, asked["text"], modality)
@@ -164,9 +158,13 @@ def choose(model: VoiceLM, material: Material) -> list[Row]:
                 each: float(log_likelihoods(model, before, end).sum()) for each, end in ends.items()
             }
             reply = max(sums, key=sums.__getitem__)
-            row = {"measure": f"chosen {modality}->T", "item": number, **about, "reply": reply}
-            rows.append({**row, "right": reply == asked["value"]})
+            row = {"measure": f"chosen {modality}->T", "item": number, **_about(asked)}
+            rows.append({**row, "reply": reply, "right": reply == asked["value"]})
     return rows
+
+
+def _about(asked: Row) -> Row:
+    return {name: asked[name] for name in ("taught", "relation", "value")}
 
 
 def _score(model: VoiceLM, pair: Row, end: Row, setting: str) -> float:
@@ -187,8 +185,7 @@ def ceiling(material: Material, judge: Judge) -> list[Row]:
     answers = {row["text"]: row["codes"] for row in material.answers}
     rows: list[Row] = []
     for number, asked in enumerate(tqdm(material.asked, desc="ceiling", unit="answer")):
-        answer = RELATIONS[asked["relation"]].answer.format(v=asked["value"])
+        answer = RELATIONS[asked["relation"]].answers[asked["value"]]
         heard = judge.hear(answers[answer], asked["relation"], asked["value"])
-        about = {name: asked[name] for name in ("taught", "relation", "value")}
-        rows.append({"measure": "ceiling", "item": number, **about, **heard})
+        rows.append({"measure": "ceiling", "item": number, **_about(asked), **heard})
     return rows

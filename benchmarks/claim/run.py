@@ -88,7 +88,7 @@ def _open_judge(model: str, recognizer: str) -> Judge:
 def measure_run(bench: Bench, arm: str, seed: int) -> list[Row]:
     """Train an arm with a seed and measure it; what was finished before is only read.
 
-    The run's folder is called after both. Its checkpoints are removed at the end, its models stay.
+    The run's folder is called after both. The checkpoints of a model are removed once it is stored.
     Replies are heard where there is a judge, if not at once then later.
 
     Args:
@@ -115,13 +115,13 @@ def measure_run(bench: Bench, arm: str, seed: int) -> list[Row]:
 def begun(bench: Bench, seed: int) -> VoiceLM:
     """Return what all arms of a seed begin with: a model that has read, and has heard sentences."""
     settings, folder = bench.settings, bench.folder / f"beginning_{seed}"
+    if (folder / MODEL).is_dir():
+        return VoiceLM.from_pretrained(folder / MODEL)
     model = VoiceLM.new(
         settings.language_model, bench.text_tokenizer, num_codes=bench.num_codes, seed=seed
     )
     sources = beginning(bench.material, model.writer)
-    model = _trained(model, sources, settings, settings.beginning, folder, seed)
-    shutil.rmtree(folder / TRAIN, ignore_errors=True)
-    return model
+    return _trained(model, sources, settings, settings.beginning, folder, seed)
 
 
 def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
@@ -141,10 +141,7 @@ def _measured(bench: Bench, folder: Path, arm: str, seed: int) -> list[Row]:
     )
     sources = finetuning(material, base.writer)
     tuned = _trained(base, sources, settings, settings.finetuning, folder / "finetuning", seed)
-    rows = [*rows, *ask(tuned, material)]
-    for stage in ("pretraining", "finetuning"):
-        shutil.rmtree(folder / stage / TRAIN, ignore_errors=True)
-    return [{"arm": arm, "seed": seed, **row} for row in rows]
+    return [{"arm": arm, "seed": seed, **row} for row in [*rows, *ask(tuned, material)]]
 
 
 def count_ids(model: VoiceLM, sources: Sequence[Source], settings: Settings, seed: int) -> int:
@@ -173,11 +170,12 @@ def _trained(
     folder: Path,
     seed: int,
 ) -> VoiceLM:
-    """Train a model unless that is done, and return it as it is stored."""
+    """Train a model unless that is done, and return it as it is stored, checkpoints removed."""
     if not (folder / MODEL).is_dir():
         objective = _objective(settings, seed)
         train_language_model(model, sources, objective, replace(train, seed=seed), folder / TRAIN)
         model.save(folder / MODEL)
+    shutil.rmtree(folder / TRAIN, ignore_errors=True)
     return VoiceLM.from_pretrained(folder / MODEL)
 
 

@@ -27,6 +27,11 @@ class Relation:
     questions: tuple[str, ...]
     answer: str
 
+    @property
+    def answers(self) -> dict[str, str]:
+        """The sentence that answers with a value, by that value."""
+        return {value: self.answer.format(v=value) for value in self.values}
+
 
 _WORDS = load_yaml(Path(__file__).with_name("world.yaml"))
 PLACES: tuple[str, ...] = tuple(_WORDS["places"])
@@ -50,7 +55,7 @@ class Fact:
     @property
     def answer(self) -> str:
         """The sentence that answers a question for it."""
-        return RELATIONS[self.relation].answer.format(v=self.value)
+        return RELATIONS[self.relation].answers[self.value]
 
     def questions(self) -> tuple[str, ...]:
         """Every way it is asked."""
