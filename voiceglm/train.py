@@ -21,6 +21,8 @@ Pre-training and fine-tuning are runs of the same function, the second from the 
 """
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +65,9 @@ class LanguageTraining:
         dropout: Of what each attention and feed-forward layer adds, while training.
         allow_text_only: Let a run teach no speech at all; what speaks is then only as good as what
             it was before, and gets worse the longer the run is.
+        compile_layers: Compile them for this machine before the first step, which takes minutes
+            and makes each step quicker, on a CPU by a third. Where there is no GPU this needs a
+            C++ compiler.
         plan: How rows become batches.
     """
 
@@ -70,6 +75,7 @@ class LanguageTraining:
     speech_loss_weight: float = 1.0
     dropout: float = 0.0
     allow_text_only: bool = False
+    compile_layers: bool = False
     plan: BatchPlan = field(default_factory=BatchPlan)
 
     def __post_init__(self) -> None:
@@ -127,11 +133,13 @@ def train_language_model(
 
     Raises:
         ConfigError: If the mix is empty, does not add up, does not fit the model, or would unlearn
-            speech.
+            speech; or if layers are to be compiled and there is no compiler.
         TrainingError: If the loss is not finite.
     """
     batches = mixed_batches(model, sources, config, train.steps * train.accumulate)
     objective = Objective(model, config)
+    if config.compile_layers:
+        objective.compile_layers()
     try:
         with plain_attention(model.network.config):
             fit(objective, batches, train, folder, samples=samples)
@@ -199,6 +207,7 @@ class Objective(nn.Module):
         self.network = model.network
         self._vocabulary: Vocabulary = model.vocabulary
         self._config = config
+        self._layers: Callable[[Tensor, Tensor | None], Tensor] = self._hidden_states
         self._hooks: list[RemovableHandle] = []
         if config.dropout:
             branches = [
@@ -207,6 +216,20 @@ class Objective(nn.Module):
                 if name.endswith((".o_proj", ".mlp"))
             ]
             self._hooks = [branch.register_forward_hook(self._drop) for branch in branches]
+
+    def compile_layers(self) -> None:
+        """Compile the layers at the first step; the model itself stays as it is.
+
+        Raises:
+            ConfigError: If there is neither a GPU nor a C++ compiler.
+        """
+        compiler = os.environ.get("CXX", "g++")
+        if not torch.cuda.is_available() and shutil.which(compiler) is None:
+            raise ConfigError(
+                f"there is no C++ compiler {compiler!r}, which objective.compile_layers needs; "
+                "install it, name another in CXX, or set objective.compile_layers to false"
+            )
+        self._layers = torch.compile(self._hidden_states, dynamic=True)  # batches have any length
 
     def release(self) -> None:
         """Take the dropout out of the network again."""
@@ -223,10 +246,10 @@ class Objective(nn.Module):
             labels: (B, L), ``IGNORED`` where nothing is learned.
             position_ids: (B, L), restarting at each document of a packed row.
         """
-        out = self.network.model(ids, position_ids=position_ids, use_cache=False)
+        hidden = self._layers(ids, position_ids)  # (B, L, D)
         targets = labels[:, 1:]
         learned = targets != IGNORED  # (B, L - 1)
-        logits = self.network.lm_head(out.last_hidden_state[:, :-1][learned])  # (N, V)
+        logits = self.network.lm_head(hidden[:, :-1][learned])  # (N, V)
         targets = targets[learned]  # (N,)
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
         speech = (targets >= self._vocabulary.speech_start_id).to(losses.dtype)
@@ -240,6 +263,10 @@ class Objective(nn.Module):
             "text_loss": _mean(losses.detach(), 1 - speech),
             "speech_loss": _mean(losses.detach(), speech),
         }
+
+    def _hidden_states(self, ids: Tensor, position_ids: Tensor | None) -> Tensor:
+        out = self.network.model(ids, position_ids=position_ids, use_cache=False)
+        return out.last_hidden_state
 
     def _drop(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         del inputs

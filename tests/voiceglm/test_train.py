@@ -2,7 +2,10 @@
 
 import json
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +58,14 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def run(source: Path, folder: Path, steps: int, batching: Batching = "bucketed") -> VoiceLM:
+def run(
+    source: Path,
+    folder: Path,
+    steps: int,
+    batching: Batching = "bucketed",
+    *,
+    compile_layers: bool = False,
+) -> VoiceLM:
     plan = BatchPlan(ids_per_batch=512, row_length=64, batching=batching)
     train = TrainConfig(
         steps=steps,
@@ -67,7 +77,8 @@ def run(source: Path, folder: Path, steps: int, batching: Batching = "bucketed")
     )
     model = fresh()
     sources = [read_source(source, model.writer)]
-    return train_language_model(model, sources, LanguageTraining(plan=plan), train, folder)
+    objective = LanguageTraining(plan=plan, compile_layers=compile_layers)
+    return train_language_model(model, sources, objective, train, folder)
 
 
 def losses(folder: Path, name: str) -> list[float]:
@@ -117,6 +128,36 @@ def test_the_loss_of_a_view_is_that_half_of_the_loss() -> None:
     for half in ("text", "speech"):
         torch.testing.assert_close(found[half]["loss"], found["both"][f"{half}_loss"])
     assert found["text"]["speech_loss"] == found["speech"]["text_loss"] == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_compiled_layers_learn_the_same(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(source, tmp_path / "plain", 4)
+    calls: list[int] = []
+    compile_ = torch.compile
+
+    def counted(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        compiled = compile_(function, **options)
+        return lambda *inputs: (calls.append(1), compiled(*inputs))[1]
+
+    monkeypatch.setattr(torch, "compile", counted)
+    compiled = run(source, tmp_path / "compiled", 4, compile_layers=True)
+    assert len(calls) == 4
+    found, expected = compiled.network.state_dict(), plain.network.state_dict()
+    assert list(found) == list(expected)
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, atol=2e-3, rtol=1e-2, msg=name)
+
+
+def test_layers_are_compiled_only_with_a_compiler(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="no C\\+\\+ compiler 'no-such-compiler'"):
+        run(source, tmp_path / "run", 1, compile_layers=True)
 
 
 def test_dropout_acts_in_training_alone_and_leaves_no_trace() -> None:
