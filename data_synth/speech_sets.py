@@ -54,6 +54,8 @@ class DataConfig:
     """Exchanges about numbers that nobody speaks: the language model learns to reckon from them."""
     digit_sequences: int = 3_000
     """Joined from people's digits, where those are given."""
+    people_times: int = 1
+    """How often people are heard while the tokenizer hears every synthesized voice once."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """How questions are disturbed before they become codes."""
 

@@ -90,7 +90,8 @@ class Run:
 
     def heard(self) -> list[Utterance]:
         """Return all that the tokenizer learns to hear."""
-        return self.speech(*QUESTIONS, *READINGS) + self.people() + self.said_digits()
+        people = self.people() + self.said_digits()
+        return self.speech(*QUESTIONS, *READINGS) + people * self.data.people_times
 
     def said_digits(self) -> list[Utterance]:
         """Return digits in a row that people say, if they were given."""
