@@ -89,9 +89,11 @@ class Run:
         return people(self.recordings, held_out=False, languages=LANGUAGES)
 
     def heard(self) -> list[Utterance]:
-        """Return all that the tokenizer learns to hear."""
+        """Return all that the tokenizer learns to hear: users, people, and who answers them."""
         people = self.people() + self.said_digits()
-        return self.speech(*QUESTIONS, *READINGS) + people * self.data.people_times
+        voices = ("voices",) if self.data.voices else ()
+        spoken = self.speech(*QUESTIONS, *READINGS, *REPLIES, *voices)
+        return spoken + people * self.data.people_times
 
     def said_digits(self) -> list[Utterance]:
         """Return digits in a row that people say, if they were given."""
@@ -154,10 +156,8 @@ def _tokenizer(run: Run) -> None:
 
 
 def _recognizer(run: Run) -> None:
-    # The judge of spoken replies also knows the voice they imitate.
-    heard = run.heard() + run.speech(*REPLIES)
     assert run.config.recognizer is not None, "a recipe with data has a recognizer"
-    _train_listener(run, run.config.recognizer, "recognizer", heard)
+    _train_listener(run, run.config.recognizer, "recognizer", run.heard())
 
 
 def _train_listener(
@@ -257,7 +257,8 @@ def _rows(run: Run) -> None:
     asked, answers = run.codes("people"), answers + run.codes("people_answers")
     readings = readings + run.codes("people_readings") + [one for one in asked if one.text]
     texts = [row.text or "" for row in (*questions, *answers, *readings, *replies)]
-    wire = [*PromptFormat().texts()] * 100  # so that the fixed texts cost few ids
+    # So many that the fixed texts, which are part of every turn, cost few ids.
+    wire = [*PromptFormat().texts()] * max(100, len(texts) // 20)
     text_tokenizer = train_text_tokenizer(
         [*texts, *wire], run.config.language_model.text_vocabulary
     )
@@ -266,7 +267,14 @@ def _rows(run: Run) -> None:
     def count_ids(text: str) -> int:
         return len(text_tokenizer.encode(text).ids)
 
-    answers = unhurried(run.tokenizer(), answers, count_ids)
+    styles: dict[str, int] = {}  # the most that an answer is asked for in; they count as text
+    for question in questions:
+        extra = question.extra
+        most = max(styles.get(extra["answer"], 0), len(extra.get("style", ())))
+        styles[extra["answer"]] = most
+    answers = unhurried(
+        run.tokenizer(), answers, lambda text: count_ids(text) + styles.get(text, 0)
+    )
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
     dialogues = dialogue_rows(questions + asked, answers, questions + readings)
     written = written_rows(run.data.written)
