@@ -92,6 +92,15 @@ def _by_turns(asked: Iterable[Row], replies: Iterable[Row]) -> list[Row]:
     return [turn for pair in zip(asked, replies, strict=True) for turn in pair]
 
 
+def most_styles(questions: Iterable[Utterance]) -> dict[str, int]:
+    """Return the most style ids that each answer is asked for with; they stand before its text."""
+    most: dict[str, int] = {}
+    for question in questions:
+        answer, count = question.extra["answer"], len(question.extra.get("style", ()))
+        most[answer] = max(most.get(answer, 0), count)
+    return most
+
+
 def write_rows(path: Path, rows: Iterable[Row], count_ids: Callable[[str], int]) -> int:
     """Write rows as JSON lines, whole or not at all.
 

@@ -16,7 +16,13 @@ import torch
 
 from data_synth.asked import encode_people, speak_answers
 from data_synth.codes import encode_set, lent_codes, unhurried
-from data_synth.dialogues import dialogue_rows, pretraining_rows, write_rows, written_rows
+from data_synth.dialogues import (
+    dialogue_rows,
+    most_styles,
+    pretraining_rows,
+    write_rows,
+    written_rows,
+)
 from data_synth.joined import digit_sequences, write_noises
 from data_synth.people import digit_clips, order_clips, people
 from data_synth.speak import speak
@@ -267,14 +273,9 @@ def _rows(run: Run) -> None:
     def count_ids(text: str) -> int:
         return len(text_tokenizer.encode(text).ids)
 
-    styles: dict[str, int] = {}  # the most that an answer is asked for in; they count as text
-    for question in questions:
-        extra = question.extra
-        most = max(styles.get(extra["answer"], 0), len(extra.get("style", ())))
-        styles[extra["answer"]] = most
-    answers = unhurried(
-        run.tokenizer(), answers, lambda text: count_ids(text) + styles.get(text, 0)
-    )
+    styles = most_styles(questions)
+    tokenizer = run.tokenizer()
+    answers = unhurried(tokenizer, answers, lambda text: count_ids(text) + styles.get(text, 0))
     pretraining = pretraining_rows(questions + readings, answers + replies, questions)
     dialogues = dialogue_rows(questions + asked, answers, questions + readings)
     written = written_rows(run.data.written)

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from data_synth import corpus
-from data_synth.dialogues import Row, dialogue_rows, pretraining_rows, write_rows, written_rows
+from data_synth.dialogues import (
+    Row,
+    dialogue_rows,
+    most_styles,
+    pretraining_rows,
+    write_rows,
+    written_rows,
+)
 from data_synth.speech_sets import answers_to
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.prompt import IGNORED, PromptFormat, PromptWriter
@@ -245,6 +252,14 @@ def test_hasty_replies_are_left_out(tmp_path: Path) -> None:
     assert write_rows(tmp_path / "short.jsonl", rows(short), len) == 3
     kept = [json.loads(line) for line in (tmp_path / "short.jsonl").read_text().splitlines()]
     assert kept == rows(short)[3:]
+
+
+def test_an_answer_has_room_for_the_most_styles_it_is_asked_for_with() -> None:
+    rng = random.Random(0)
+    asked = [("six", []), ("six", ["loud", "slow_1"]), ("two", ["high"]), ("six", ["loud"])]
+    questions = [recording("?", QUESTION, rng, answer=one, style=style) for one, style in asked]
+    questions.append(recording("?", QUESTION, rng, answer="ten"))
+    assert most_styles(questions) == {"six": 2, "two": 1, "ten": 0}
 
 
 def test_the_style_of_a_reply_takes_room_from_its_text(tmp_path: Path) -> None:

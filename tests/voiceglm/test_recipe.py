@@ -12,7 +12,7 @@ from voiceglm.errors import ConfigError
 from voiceglm.files import checksums
 from voiceglm.manifest import Utterance, read_manifest, write_manifest
 from voiceglm.pretrained import load_chat
-from voiceglm.recipe import QUESTIONS, READINGS, STAGES, Run, run_recipe
+from voiceglm.recipe import QUESTIONS, READINGS, REPLIES, STAGES, Run, run_recipe
 from voiceglm.recipe_config import load_recipe
 
 pytest.importorskip("espeakng_loader", reason="the synthesizer is not installed")
@@ -69,12 +69,12 @@ def test_people_are_heard_and_disturb(tmp_path: Path) -> None:
     chinese = Utterance(tmp_path / "clip.wav", "你好", language="zh")
     german = Utterance(tmp_path / "clip.wav", "hallo", language="de")
     write_manifest(tmp_path / "people.jsonl", [clip, chinese, german])
-    for name in (*QUESTIONS, *READINGS):
+    for name in (*QUESTIONS, *READINGS, *REPLIES, "voices"):
         (tmp_path / "run" / "speech" / name).mkdir(parents=True)
-        said = [clip] if name.endswith("_en") else []
+        said = [clip] if name.endswith(("_en", "replies", "voices")) else []
         write_manifest(tmp_path / "run" / "speech" / name / "manifest.jsonl", said)
     write_manifest(tmp_path / "noise.jsonl", [Utterance(tmp_path / "noise.wav", None)])
-    recipe = load_recipe("nano-smoke", ["data.digit_sequences=12"])
+    recipe = load_recipe("nano-smoke", ["data.digit_sequences=12", "data.people_times=2"])
     run = Run(
         recipe,
         tmp_path / "run",
@@ -84,9 +84,11 @@ def test_people_are_heard_and_disturb(tmp_path: Path) -> None:
     )
     run_recipe(run, ["people"])
     heard = run.heard()
-    assert [one.text for one in heard[:4]] == ["hello"] * 3 + ["你好"]
-    assert {one.speaker for one in heard[4:]} == {"george"}
-    assert len(heard[4:]) == 12
+    synthesized, of_people = heard[:4], heard[4:]
+    assert [one.text for one in synthesized] == ["hello"] * 4
+    assert of_people[:14] == of_people[14:], "heard twice"
+    assert [one.text for one in of_people[:2]] == ["hello", "你好"]
+    assert {one.speaker for one in of_people[2:14]} == {"george"}
     noises = {one.recording.name for one in read_manifest(run.sounds())}
     assert noises == {"pack_0000.wav", "noise.wav"}
 
