@@ -18,22 +18,20 @@ from pathlib import Path
 
 import torch
 
-from voiceglm import load_chat
-from voiceglm.evaluate import is_right
-from voiceglm.events import TextDelta
+from voiceglm import VoiceChat, load_chat
+from voiceglm.evaluate import RATE, is_right, written_reply
+from voiceglm.evaluation.nano_world import held_out
+from voiceglm.files import write_file
 from voiceglm.manifest import Utterance, read_manifest, read_samples
 from voiceglm.report import commit
 
-_RATE = 16_000
 
-
-def rows(model: str, questions: Iterable[Utterance], aloud: bool) -> list[dict[str, object]]:
+def rows(chat: VoiceChat, questions: Iterable[Utterance], aloud: bool) -> list[dict[str, object]]:
     """Return what was asked and answered, each question in a conversation of its own."""
     found = []
     for question in questions:
-        asked = read_samples(question, _RATE) if aloud else question.text or ""
-        events = load_chat(model).reply(asked, aloud=False)
-        reply = "".join(event.text for event in events if isinstance(event, TextDelta))
+        asked = read_samples(question, RATE) if aloud else question.text or ""
+        reply = written_reply(VoiceChat(chat.tokenizer, chat.model, chat.decoder), asked)
         right = is_right(reply, question)
         found.append({"question": question.text, "reply": reply, "right": right})
     return found
@@ -56,22 +54,23 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    chat = load_chat(args.model)
     sets: dict[str, list[dict[str, object]]] = {}
     for language in ("en", "zh"):
-        held = read_manifest(args.run / "speech" / f"test_questions_{language}" / "manifest.jsonl")
+        held = held_out(args.run, f"questions_{language}") or []
         known = alone(args.run, language, {each.extra["skill"] for each in held})
         first = held[: args.items]
-        sets[f"{language}, held out, in writing"] = rows(args.model, first, aloud=False)
-        sets[f"{language}, held out, aloud"] = rows(args.model, first, aloud=True)
-        trained = list(islice(known, args.items))
-        sets[f"{language}, of the training, aloud"] = rows(args.model, trained, aloud=True)
-    orders = read_manifest(args.run / "speech" / "test_orders" / "manifest.jsonl")
-    sets["en, held-out orders, aloud"] = rows(args.model, orders[: args.items], aloud=True)
+        sets[f"{language}, held out, in writing"] = rows(chat, first, aloud=False)
+        sets[f"{language}, held out, aloud"] = rows(chat, first, aloud=True)
+        trained = islice(known, args.items)
+        sets[f"{language}, of the training, aloud"] = rows(chat, trained, aloud=True)
+    orders = held_out(args.run, "orders") or []
+    sets["en, held-out orders, aloud"] = rows(chat, orders[: args.items], aloud=True)
     right = {name: sum(bool(row["right"]) for row in each) for name, each in sets.items()}
     result = {"commit": commit(), "model": args.model, "right": right, "rows": sets}
     text = json.dumps(result, indent=1, ensure_ascii=False)
     if args.output:
-        args.output.write_text(f"{text}\n")
+        write_file(args.output, f"{text}\n".encode())
     sys.stdout.write(f"{json.dumps(right, indent=1)}\n")
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     assert isinstance(model, VoiceLM)
     recognizer = SpeechTokenizer.from_pretrained(args.run / "recognizer" / "model")
     rate, vocabulary = decoder.sample_rate, model.vocabulary
-    questions = read_manifest(args.run / "speech" / "test_questions" / "manifest.jsonl")
+    questions = read_manifest(args.run / "speech" / "test_questions_en" / "manifest.jsonl")
     rows: dict[str, list[dict[str, str]]] = {"one piece": [], "stream": []}
     jumps: dict[str, list[Tensor]] = {
         name: [] for name in ("joins", "fades", "same frames", "rest")
